@@ -1,0 +1,1 @@
+"""The words everyone uses: records, errors, clock, ids. Standard library only, no I/O."""

@@ -1,0 +1,135 @@
+"""Content-addressed bytes: a blob's name is the SHA-256 of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from millrace.core.errors import StoreError
+from millrace.core.ids import digest_bytes
+from millrace.core.plugins import load_plugin, scheme_of
+from millrace.store.disk import disk_error, sync_folder, write_atomic
+
+_CHUNK = 1 << 20
+
+
+class BlobStore(Protocol):
+    """Immutable bytes by digest. Putting the same bytes twice is one blob."""
+
+    def put(self, data: bytes | memoryview) -> str:
+        """Store `data` durably; returns its digest."""
+        ...
+
+    def put_file(self, path: Path) -> str:
+        """Store the bytes of a file durably; returns their digest."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """The bytes, checked against `digest`. Raises StoreError BLOB-01 (missing) or BLOB-02 (changed)."""
+        ...
+
+    def get_file(self, digest: str) -> Path:
+        """A local file with those bytes, checked; the caller must not change it."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there (its bytes are not checked)."""
+        ...
+
+
+class FileBlobs:
+    """Blobs in a folder, two hexadecimal digits a level."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes | memoryview) -> str:
+        digest = digest_bytes(data)
+        path = self._path(digest)
+        if not path.exists():
+            write_atomic(path, data)
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        digest = digest_file(path)
+        target = self._path(digest)
+        if not target.exists():
+            temporary = target.with_name(f".{digest}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, temporary)
+                with open(temporary, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+                sync_folder(target.parent)
+            except OSError as error:
+                temporary.unlink(missing_ok=True)
+                raise disk_error(error, target) from error
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            data = self._path(digest).read_bytes()
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+        if digest_bytes(data) != digest:
+            raise self._changed(digest)
+        return data
+
+    def get_file(self, digest: str) -> Path:
+        path = self._path(digest)
+        if not path.exists():
+            raise self._missing(digest)
+        if digest_file(path) != digest:
+            raise self._changed(digest)
+        return path
+
+    def has(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def _path(self, digest: str) -> Path:
+        return self.root / digest[:2] / digest[2:4] / digest
+
+    def _missing(self, digest: str) -> StoreError:
+        return StoreError(
+            "BLOB-01",
+            f"the blob {digest[:12]} is not in the store",
+            where=str(self._path(digest)),
+            why="it was deleted, or the project points at another store than the one that wrote it",
+            fix="restore the folder from a backup, or run the step that made it again",
+        )
+
+    def _changed(self, digest: str) -> StoreError:
+        return StoreError(
+            "BLOB-02",
+            f"the blob {digest[:12]} does not hold the bytes it was stored with",
+            where=str(self._path(digest)),
+            why="the file was changed on disk; nothing was loaded from it",
+            fix="delete that file and restore it from a backup, or run the step that made it again",
+        )
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises StoreError when it cannot be read."""
+    seal = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                seal.update(chunk)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    return seal.hexdigest()
+
+
+def open_file_blobs(url: str) -> FileBlobs:
+    """Blobs in the folder `url` (a path, or ``file://`` and a path)."""
+    return FileBlobs(Path(url.removeprefix("file://")))
+
+
+def open_blobs(url: str) -> BlobStore:
+    """The blob store behind `url`."""
+    store: BlobStore = load_plugin("blobs", scheme_of(url))(url)
+    return store

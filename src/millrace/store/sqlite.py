@@ -1,0 +1,132 @@
+"""SQLite in WAL mode with full synchronisation: the embedded database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from millrace.core.errors import Conflict, StoreError
+from millrace.store.database import Row
+from millrace.store.disk import disk_error
+
+BUSY_TIMEOUT_S = 30.0
+
+
+class SqliteDatabase:
+    """One SQLite file. A connection belongs to one thread of one process; a fork opens its own."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._local = threading.local()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, path.parent) from error
+        with self._explained():
+            self._connection()
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteSession]:
+        with self._explained():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteSession(connection)
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            try:
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with self._explained():
+            return self._connection().execute(sql, parameters).fetchall()
+
+    def has_table(self, name: str) -> bool:
+        return bool(self.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
+
+    def close(self) -> None:
+        connection = getattr(self._local, "connection", None)
+        if connection is not None and self._local.pid == os.getpid():
+            connection.close()
+        self._local.connection = None
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None or self._local.pid != os.getpid():
+            connection = sqlite3.connect(
+                self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+            self._local.pid = os.getpid()
+        return connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: sqlite3.Error) -> Exception:
+        text = str(error).lower()
+        if "full" in text or "disk i/o" in text:
+            return StoreError(
+                "STORE-01",
+                f"the disk cannot take more: {error}",
+                where=str(self.path),
+                why="the last transaction was undone; what was committed before it is intact",
+                fix="free space on that disk, then run the same command again",
+            )
+        if "locked" in text or "busy" in text:
+            return Conflict(
+                "STORE-02",
+                f"the ledger stayed locked for {self._busy_timeout_s:g} s",
+                where=str(self.path),
+                fix="another process writes to it: wait for it, or stop it, and run again",
+            )
+        if any(word in text for word in ("malformed", "not a database", "corrupt", "no such table")):
+            return StoreError(
+                "STORE-03",
+                f"the ledger is damaged: {error}",
+                where=str(self.path),
+                why="the file was changed by something other than Millrace, or the disk lost data",
+                fix="restore the file from a backup; blobs and bundles beside it are not affected",
+            )
+        if "unable to open" in text or "readonly" in text:
+            return StoreError(
+                "STORE-04",
+                f"the ledger cannot be opened for writing: {error}",
+                where=str(self.path),
+                fix="check the path and the permissions of its folder",
+            )
+        return error
+
+
+class SqliteSession:
+    """An open transaction on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+
+def open_sqlite(url: str) -> SqliteDatabase:
+    """Open ``sqlite:///relative/path`` or ``sqlite:////absolute/path``."""
+    return SqliteDatabase(Path(url.removeprefix("sqlite:///")))
