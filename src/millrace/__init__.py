@@ -12,9 +12,53 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+_FEATURES = "millrace.features.aggregation"
 _NAMES = {
-    "AUTO": "",
+    # where rows come from, and what is learned from them
+    "Source": "millrace.data.source",
+    "Labels": "millrace.data.source",
+    "Entity": "millrace.features.entity",
+    "FeatureView": "millrace.features.view",
+    "last": _FEATURES,
+    "lag": _FEATURES,
+    "mean": _FEATURES,
+    "sum": _FEATURES,
+    "min": _FEATURES,
+    "max": _FEATURES,
+    "std": _FEATURES,
+    "count": _FEATURES,
+    "days_since_last": _FEATURES,
+    "model": "millrace.flow.model",
+    "Model": "millrace.flow.model",
+    # what a candidate must pass
+    "Threshold": "millrace.gates.threshold",
+    "NoRegression": "millrace.gates.no_regression",
+    "BeatsBaseline": "millrace.gates.beats_baseline",
+    "Latency": "millrace.gates.latency",
+    "Robustness": "millrace.gates.robustness",
+    # how it reaches production, and when it is trained again
+    "Direct": "millrace.deployment.direct",
+    "OnDegradation": "millrace.monitoring.definitions",
+    "OnDrift": "millrace.monitoring.definitions",
+    "Every": "millrace.monitoring.definitions",
+    # pipelines of one's own
+    "Step": "millrace.flow.pipeline",
+    "Pipeline": "millrace.flow.pipeline",
+    "Refused": "millrace.core.refusal",
+    "Project": "millrace.flow.project",
+    "load_project": "millrace.flow.project",
+    "Runner": "millrace.flow.runner",
+    # the same parts alone, in a notebook
+    "Suite": "millrace.validation.suite",
+    "DataValidator": "millrace.validation.validator",
+    "DriftDetector": "millrace.drift.detector",
+    "ModelValidator": "millrace.gates.validator",
+    "FeatureStore": "millrace.features.store",
+    "Verdict": "millrace.core.verdict",
+    "MillraceError": "millrace.core.errors",
 }
+
+__all__ = ["__version__", *sorted(_NAMES)] 
 
 
 def __getattr__(name: str) -> Any:

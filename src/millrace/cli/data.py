@@ -1,0 +1,7 @@
+"""Not yet."""
+
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Nothing."""

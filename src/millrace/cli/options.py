@@ -1,0 +1,59 @@
+"""Options that many commands share, and what they open."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from millrace.flow.project import Project
+    from millrace.flow.settings import Settings
+    from millrace.flow.wiring import Wiring
+    from millrace.store.ledger import Ledger
+
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def command(
+    commands: Any, name: str, help_text: str, function: Command, *, in_project: bool = True
+) -> argparse.ArgumentParser:
+    """A subcommand with the options that every command has."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    if in_project:
+        parser.add_argument("--project", default=".", metavar="FOLDER", help="the project (default: here or above)")
+        parser.add_argument("--env", default=None, metavar="NAME", help="environment (default: millrace.toml's)")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def open_project(options: argparse.Namespace) -> Project:
+    """The project the options name."""
+    from millrace.flow.project import load_project
+
+    return load_project(options.project, environment=options.env)
+
+
+def open_wiring(options: argparse.Namespace) -> Wiring:
+    """The project's open parts."""
+    from millrace.core.clock import SystemClock
+    from millrace.flow.wiring import Wiring
+
+    return Wiring(open_project(options), SystemClock())
+
+
+def open_settings(options: argparse.Namespace) -> Settings:
+    """millrace.toml alone, without running the definitions: enough for commands that read the record."""
+    from pathlib import Path
+
+    from millrace.flow.settings import find_root, load_settings
+
+    return load_settings(find_root(Path(options.project).resolve()), environment=options.env)
+
+
+def open_ledger(options: argparse.Namespace) -> Ledger:
+    """The ledger of the project's active environment."""
+    from millrace.store.ledger import Ledger
+
+    return Ledger.open(open_settings(options).active.ledger)

@@ -1,0 +1,37 @@
+"""`millrace serve`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from millrace.cli.options import command, open_wiring
+
+
+def add(commands: Any) -> None:
+    """The grammar of this command."""
+    serve = command(commands, "serve", "answer predictions over HTTP, following the environment's releases", run_server)
+    serve.add_argument("model", nargs="?", help="which model (needed when there are several)")
+    serve.add_argument("--host", help="address to bind (default: the environment's server, else loopback)")
+    serve.add_argument("--port", type=int, help="port to bind; 0 takes a free one (default: the environment's, else 8000)")
+    serve.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the URL when requests are taken")
+
+
+def run_server(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    from millrace.flow.serve import make_server
+
+    wiring = open_wiring(options)
+    model = wiring.project.get_model(options.model)
+    server = make_server(
+        wiring,
+        model.name,
+        host=options.host,
+        port=options.port,
+        ready_file=options.ready_file,
+        on_ready=lambda url: print(f"{model.name} in {wiring.environment.name}: {url}", file=sys.stderr, flush=True),
+    )
+    server.run()
+    return 0

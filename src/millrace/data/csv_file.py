@@ -1,0 +1,124 @@
+"""One CSV file as a table, strictly: a line that does not fit is an error, never skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv
+
+from millrace.core.errors import DataError
+
+SHOWN_LINES = 20
+
+
+def read_csv(path: Path) -> pa.Table:
+    """The rows of a comma-separated UTF-8 file with a header line; column types are inferred.
+
+    Empty cells and the usual words for "missing" (NA, NULL, NaN) become nulls; quoted ones stay text.
+
+    Raises
+    ------
+    DataError
+        DATA-05 with every line that has too few or too many fields (at most 20 are listed); DATA-06 when the file
+        is empty, is not UTF-8, has two columns of one name, or cannot be parsed.
+    """
+    try:
+        table = _parse(path)
+    except (pa.ArrowException, OSError) as error:
+        wrong = _wrong_lines(path)
+        raise (_wrong_fields(path, wrong) if wrong else _unparsable(path, str(error))) from error
+    findings = [*_repeated(path, table), *_not_text(path, table)]
+    if len(findings) > 1:
+        raise DataError("DATA-06", f"'{path.name}' is not usable as CSV", where=str(path), findings=findings)
+    if findings:
+        raise findings[0]
+    return table
+
+
+def _parse(path: Path, *, threads: bool = True, on_wrong_line: Any = None) -> pa.Table:
+    return csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(use_threads=threads),
+        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_wrong_line),
+        convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False),
+    )
+
+
+def _wrong_lines(path: Path) -> list[Any]:
+    # Only a reader of one thread knows line numbers, so the slow way is taken once the fast one has failed.
+    found: list[Any] = []
+
+    def keep(row: Any) -> str:
+        found.append(row)
+        return "skip"
+
+    try:
+        _parse(path, threads=False, on_wrong_line=keep)
+    except (pa.ArrowException, OSError):
+        return found
+    return found
+
+
+def _wrong_fields(path: Path, rows: list[Any]) -> DataError:
+    findings = [
+        DataError(
+            "DATA-05",
+            f"line {row.number} has {row.actual_columns} fields, not {row.expected_columns}: {_short(row.text)}",
+        )
+        for row in rows[:SHOWN_LINES]
+    ]
+    count = "1 line has" if len(rows) == 1 else f"{len(rows):,} lines have"
+    return DataError(
+        "DATA-05",
+        f"{count} another number of fields than the header of '{path.name}'",
+        where=str(path),
+        why="a comma inside a value without quotes, or a file cut off in the middle of a line",
+        fix="mend those lines, or write the file again; no row of it was used",
+        findings=findings,
+    )
+
+
+def _repeated(path: Path, table: pa.Table) -> list[DataError]:
+    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    return [
+        DataError(
+            "DATA-06",
+            f"the header names the column '{name}' {table.column_names.count(name)} times",
+            where=str(path),
+            fix="give every column a name of its own",
+        )
+        for name in twice
+    ]
+
+
+def _not_text(path: Path, table: pa.Table) -> list[DataError]:
+    # The parser quietly makes bytes of a column that is not UTF-8.
+    return [
+        DataError(
+            "DATA-06",
+            f"the column '{field.name}' is not UTF-8 text",
+            where=str(path),
+            fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8",
+        )
+        for field in table.schema
+        if pa.types.is_binary(field.type)
+    ]
+
+
+def _unparsable(path: Path, text: str) -> DataError:
+    is_empty = path.exists() and path.stat().st_size == 0
+    what = "is empty: not even a header line" if is_empty else f"cannot be parsed: {text.splitlines()[0]}"
+    return DataError(
+        "DATA-06",
+        f"'{path.name}' {what}",
+        where=str(path),
+        fix="write the file again with a header line and comma-separated UTF-8 text",
+    )
+
+
+def _short(text: str | None) -> str:
+    line = repr(text or "")
+    return line if len(line) <= 80 else f"{line[:77]}..."

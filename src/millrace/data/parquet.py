@@ -1,0 +1,87 @@
+"""One Parquet file as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from millrace.core.clock import to_micros
+from millrace.core.errors import DataError
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Column names, read from the footer alone. Raises DataError DATA-04 like `read_parquet`."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_parquet(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    event_time: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pa.Table:
+    """The rows of a file; row groups that cannot hold ``start <= event_time < end`` are not read.
+
+    The bounds only prune: where the column's type does not allow it, all rows come back.
+
+    Raises
+    ------
+    DataError
+        DATA-04 when the file is truncated, damaged or not Parquet.
+    """
+    try:
+        schema = pq.read_schema(path)
+        bounds = _bounds(schema, event_time, start, end)
+        if bounds is None:  # also the way to read duplicate column names, which a dataset refuses
+            return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        return ds.dataset(path, format="parquet").to_table(
+            columns=None if columns is None else list(columns), filter=bounds
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _bounds(
+    schema: pa.Schema, event_time: str | None, start: datetime | None, end: datetime | None
+) -> ds.Expression | None:
+    if event_time is None or (start is None and end is None) or len(set(schema.names)) != len(schema.names):
+        return None
+    if event_time not in schema.names:
+        return None
+    kind = schema.field(event_time).type
+    if not pa.types.is_timestamp(kind) or kind.unit not in ("us", "ns"):
+        return None
+    field, found = ds.field(event_time), None
+    if start is not None:
+        found = field >= _scalar(start, kind)
+    if end is not None:
+        before = field < _scalar(end, kind)
+        found = before if found is None else found & before
+    # Rows without a time stay: the reader counts and reports them.
+    return found | field.is_null()
+
+
+def _scalar(moment: datetime, kind: pa.DataType) -> pa.Scalar:
+    micros = pa.scalar(to_micros(moment), pa.timestamp("us", tz=kind.tz))
+    return micros.cast(kind)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    size = path.stat().st_size if path.exists() else 0
+    return DataError(
+        "DATA-04",
+        f"'{path.name}' ({size:,} bytes) cannot be read as Parquet: {str(error).splitlines()[0]}",
+        where=str(path),
+        why="the file is truncated, damaged or of another kind; nothing of it was used",
+        fix="copy or write the file again",
+    )

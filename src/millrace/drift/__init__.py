@@ -1,0 +1,1 @@
+"""Did the distribution move: statistics, decisions, reports."""

@@ -1,0 +1,1 @@
+"""One definition, two stores: views, point-in-time join, online stores, materialize."""

@@ -1,0 +1,135 @@
+"""The one arithmetic of windows, used by the join over many rows and by the online lookup over one.
+
+A segment is a slice [start, end) of an array of values without nulls. Its result depends on the values in it and on
+nothing else (not on its neighbours, its place in memory or the number of segments), so both callers get the same
+bits. Float sums go through `np.add.reduceat`, pairwise summation over the contiguous slice.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from millrace.features.aggregation import Kind
+from millrace.features.columns import Bools, Ints, ValueKind
+
+Values = npt.NDArray[Any]
+
+_GATHER_ROWS = 4_000_000
+"""Values copied at a time where slices overlap and each needs its own copy: 32 MB."""
+
+
+def result_kind(kind: Kind, column: ValueKind) -> ValueKind:
+    """The kind of a feature's values, given its column's."""
+    if kind in ("count", "days_since_last"):
+        return "int"
+    if kind in ("last", "lag"):
+        return column
+    if kind in ("mean", "std"):
+        return "float"
+    return "int" if column in ("int", "bool") else "float"
+
+
+def aggregate(kind: Kind, values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    """One result per segment.
+
+    Parameters
+    ----------
+    kind : {"mean", "sum", "min", "max", "std", "count"}
+    values : int64 or float64, shape (n,), contiguous
+    starts, ends : int64, shape (m,)
+        Fastest when `starts` ascend.
+
+    Returns
+    -------
+    results : shape (m,)
+    is_valid : bool, shape (m,)
+        False where there is no answer: an empty segment (but its count is 0), a standard deviation of one value, an
+        integer sum beyond 64 bits, a result that is not a number.
+    """
+    lengths = ends - starts
+    if kind == "count":
+        return lengths, np.ones(len(lengths), dtype=np.bool_)
+    results, is_valid = _REDUCERS[kind](values, starts, ends)
+    if results.dtype == np.float64:
+        is_valid &= ~np.isnan(results)
+    return results, is_valid
+
+
+def _sum(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    is_filled = ends > starts
+    totals = _reduce(np.add, values, starts, ends)
+    if values.dtype == np.int64 and len(values):
+        # Sums wrap at 2^64; one that did is 2^64 off, which a float sum of the same values sees.
+        estimate = _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
+        is_filled &= np.abs(totals.astype(np.float64) - estimate) < 2.0**62
+    return totals, is_filled
+
+
+def _mean(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    totals = _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
+    lengths = ends - starts
+    return totals / np.maximum(lengths, 1), lengths > 0
+
+
+def _min(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
+    return _reduce(np.minimum, values, starts, ends), ends > starts
+
+
+def _max(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    return _reduce(np.maximum, values + values.dtype.type(0), starts, ends), ends > starts
+
+
+def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    values = values.astype(np.float64, copy=False)
+    means, _ = _mean(values, starts, ends)
+    lengths = ends - starts
+    squares = np.zeros(len(lengths), dtype=np.float64)
+    for part in chunks(lengths, _GATHER_ROWS):
+        rows, bounds = expand(starts[part], ends[part])
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = values[rows] - np.repeat(means[part], lengths[part])
+            squares[part] = _reduce(np.add, distances * distances, bounds[:-1], bounds[1:])
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(squares / np.maximum(lengths - 1, 1)), lengths > 1
+
+
+_REDUCERS = {"sum": _sum, "mean": _mean, "min": _min, "max": _max, "std": _std}
+
+
+def _reduce(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> Values:
+    """`function` over each segment, 0 for an empty one."""
+    results = np.zeros(len(starts), dtype=values.dtype)
+    is_filled = ends > starts
+    if not is_filled.any():
+        return results
+    # reduceat takes the slice between each two neighbours of a list of indices: every second one is a segment. It
+    # wants indices below the length, hence the extra value, which belongs to no segment.
+    indices = np.empty(2 * int(is_filled.sum()), dtype=np.intp)
+    indices[0::2], indices[1::2] = starts[is_filled], ends[is_filled]
+    padded = np.append(values, values.dtype.type(0))
+    with np.errstate(invalid="ignore", over="ignore"):
+        results[is_filled] = function.reduceat(padded, indices)[::2]
+    return results
+
+
+def expand(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    """All indices of the segments one after another, and where each segment begins in them (m + 1 bounds)."""
+    lengths = ends - starts
+    bounds = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    shifts = np.repeat(starts - bounds[:-1], lengths)
+    return np.arange(bounds[-1], dtype=np.int64) + shifts, bounds
+
+
+def chunks(lengths: Ints, limit: int) -> list[slice]:
+    """Slices of the segments, each with about `limit` values or a single segment."""
+    if not len(lengths):
+        return []
+    group = np.cumsum(lengths) // limit
+    cuts = np.flatnonzero(np.diff(group)) + 1
+    edges = [0, *cuts.tolist(), len(lengths)]
+    return [slice(begin, end) for begin, end in pairwise(edges)]

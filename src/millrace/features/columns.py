@@ -1,0 +1,205 @@
+"""Five kinds of value, and how the many types of Arrow become them.
+
+    int     64-bit signed, exact          float   64-bit; NaN is null
+    bool    string                        time    microseconds UTC; a naive time is UTC
+    null    a column in which nothing has been seen yet
+
+Everything the store keeps or answers is one of these, offline and online alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.core.clock import as_utc
+from millrace.core.errors import DataError
+
+ValueKind = Literal["int", "float", "bool", "string", "time", "null"]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+TIME = pa.timestamp("us", tz="UTC")
+ARROW_TYPES: Mapping[str, pa.DataType] = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "time": TIME,
+    "null": pa.null(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column in one of the kinds: an Arrow array, and the same as NumPy for arithmetic.
+
+    `values` is int64 (bool as 0 and 1, time as microseconds) or float64, 0 where null; empty for strings and nulls.
+    """
+
+    kind: ValueKind
+    array: pa.Array
+    values: npt.NDArray[Any]
+    valid: Bools
+
+
+def kind_of(data_type: pa.DataType) -> ValueKind | None:
+    """The kind a column of this Arrow type is kept as, or None when it cannot be."""
+    types = pa.types
+    if types.is_dictionary(data_type):
+        return kind_of(data_type.value_type)
+    tests: Sequence[tuple[ValueKind, bool]] = (
+        ("null", types.is_null(data_type)),
+        ("bool", types.is_boolean(data_type)),
+        ("int", types.is_integer(data_type)),
+        ("float", types.is_floating(data_type) or types.is_decimal(data_type)),
+        ("time", types.is_timestamp(data_type) or types.is_date(data_type)),
+        ("string", types.is_string(data_type) or types.is_large_string(data_type) or types.is_string_view(data_type)),
+    )
+    return next((kind for kind, holds in tests if holds), None)
+
+
+def join_kinds(one: ValueKind, other: ValueKind) -> ValueKind | None:
+    """The kind that holds both, or None: null gives way to anything, int to float."""
+    if one == other or other == "null":
+        return one
+    if one == "null":
+        return other
+    return "float" if {one, other} == {"int", "float"} else None
+
+
+def to_column(data: pa.ChunkedArray | pa.Array, kind: ValueKind | None = None) -> Column:
+    """`data` as a `Column`, of `kind` when that is given.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError
+        When the values cannot be of that kind without loss.
+    TypeError
+        When a type of this sort is not kept at all.
+    """
+    array = _single(data)
+    own = kind_of(array.type)
+    if own is None:
+        raise TypeError(f"type {array.type} cannot be kept in a feature store")
+    kind = own if kind is None else kind
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    array = _cast(array, own, kind)
+    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return Column(kind, array, _numbers(array, kind), valid)
+
+
+def to_table(frame: Any) -> pa.Table:
+    """Rows as an Arrow table: from Arrow, pandas, polars, a list of mappings or a mapping of lists.
+
+    Raises
+    ------
+    DataError
+        FEAT-10 when they are none of these, or the values of a column do not go together.
+    """
+    try:
+        if isinstance(frame, pa.Table):
+            return frame
+        if isinstance(frame, pa.RecordBatch):
+            return pa.Table.from_batches([frame])
+        if hasattr(frame, "to_arrow"):  # polars
+            return frame.to_arrow()
+        if hasattr(frame, "iloc"):  # pandas
+            return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        if isinstance(frame, Mapping):
+            return pa.table({name: _from_python(values) for name, values in frame.items()})
+        rows = list(frame)
+        names = dict.fromkeys(name for row in rows for name in row)
+        return pa.table({name: _from_python([row.get(name) for row in rows]) for name in names})
+    except (pa.ArrowException, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise DataError(
+            "FEAT-10",
+            f"the rows are not a table: {error}",
+            fix="pass a pandas, polars or Arrow table, or a list of dictionaries with one type per column",
+        ) from error
+
+
+def to_times(data: pa.ChunkedArray | pa.Array, *, what: str) -> tuple[Ints, Bools]:
+    """Microseconds since 1970 UTC, 0 where null, and which are not null.
+
+    Parameters
+    ----------
+    data : Arrow array of timestamps, dates or ISO 8601 texts
+
+    Raises
+    ------
+    DataError
+        FEAT-06 when a value is not a time.
+    """
+    array = _single(data)
+    if kind_of(array.type) == "string":
+        array = pa.array([_parsed(text, row, what) for row, text in enumerate(array.to_pylist())], TIME)
+    if kind_of(array.type) not in ("time", "null"):
+        raise DataError(
+            "FEAT-06",
+            f"{what} holds {array.type}, not times",
+            fix="a column of timestamps, dates or ISO 8601 texts such as 2024-05-01T12:00:00Z",
+        )
+    array = _cast(array, "time", "time")
+    return _numbers(array, "time"), np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _from_python(values: Any) -> pa.Array:
+    # None and NaN both mean null, as they do when rows come from pandas.
+    return pa.array(values, from_pandas=True)
+
+
+def _single(data: pa.ChunkedArray | pa.Array) -> pa.Array:
+    if not isinstance(data, pa.ChunkedArray):
+        return data
+    combined = data.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return pa.concat_arrays(combined.chunks) if combined.num_chunks else pa.array([], data.type)
+    return combined
+
+
+def _cast(array: pa.Array, own: ValueKind, kind: ValueKind) -> pa.Array:
+    if join_kinds(own, kind) != kind and (own, kind) != ("float", "int"):
+        # Arrow would read the text "12" as a number; a value of the wrong sort is a mistake, not a number.
+        raise TypeError(f"values of kind {own} are not {kind}")
+    if own == "time":
+        # Finer clocks are cut to microseconds: every store keeps those.
+        zone = array.type.tz if pa.types.is_timestamp(array.type) else None
+        return array.cast(pa.timestamp("us", zone), safe=False).cast(TIME)
+    if own == "float":
+        array = array.cast(pa.float64())
+        array = pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
+    return array.cast(ARROW_TYPES[kind])
+
+
+def _numbers(array: pa.Array, kind: ValueKind) -> npt.NDArray[Any]:
+    if kind in ("string", "null"):
+        return np.empty(0, dtype=np.int64)
+    if kind == "bool":
+        array = array.cast(pa.int8())
+    dtype = np.float64 if kind == "float" else np.int64
+    array = array.cast(pa.float64() if kind == "float" else pa.int64())
+    if array.null_count:
+        array = array.fill_null(0)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=dtype)
+
+
+def _parsed(text: str | None, row: int, what: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return as_utc(datetime.fromisoformat(text)).astimezone(UTC)
+    except ValueError as error:
+        raise DataError(
+            "FEAT-06",
+            f"{what} holds {text!r} in row {row}, which is not a time",
+            fix="write ISO 8601, such as 2024-05-01T12:00:00Z",
+        ) from error

@@ -1,0 +1,145 @@
+"""Training rows: the caller's rows, each with the features as they were at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.core.clock import from_micros
+from millrace.core.errors import DataError, did_you_mean
+from millrace.features.columns import to_table, to_times
+from millrace.features.events import read_events
+from millrace.features.join import Moments, point_in_time_join
+from millrace.features.keys import key_arrays
+from millrace.features.materialization import Read, source_schema
+from millrace.features.request import Feature
+from millrace.features.stored_schema import StoredSchema
+from millrace.features.view import FeatureView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FEAST_EVENT_TIME = "event_timestamp"
+
+
+@dataclass(frozen=True)
+class HistoricalFeatures:
+    """Rows with features; as many and in the order as they were given.
+
+    `as_known` says whether rows of a source that were created after the moment asked were hidden.
+    """
+
+    table: pa.Table
+    features: tuple[str, ...]
+    as_known: bool
+    rows: Any
+
+    def to_arrow(self) -> pa.Table:
+        """Exact: 64-bit integers stay integers beside nulls."""
+        return self.table
+
+    def to_df(self) -> pd.DataFrame:
+        """A pandas table; for rows given as one, that one with its index and types, and columns appended.
+
+        Whole numbers beside nulls come as ``Int64``, so that none loses digits.
+        """
+        import pandas as pd
+
+        names = list(self.features)
+        frame: pd.DataFrame
+        if hasattr(self.rows, "iloc"):
+            frame = self.rows.copy()
+        else:
+            frame = self.table.drop_columns(names).to_pandas()
+        nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+        for name in names:
+            column = self.table.select([name])
+            mapper = nullable.get if column[name].null_count else None
+            frame[name] = column.to_pandas(types_mapper=mapper)[name].set_axis(frame.index)
+        return frame
+
+
+def retrieve(
+    rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+) -> HistoricalFeatures:
+    """Join `features` onto `rows` as of each row's time.
+
+    Raises
+    ------
+    DataError
+        FEAT-05 a key column is missing, FEAT-06 the time column is missing or holds no times, FEAT-07 a key of the
+        wrong type, FEAT-08 and FEAT-09 the source does not have what a view needs.
+    """
+    table = to_table(rows)
+    at, is_timed = to_times(table[_time_column(table, event_time)], what="the rows' event time")
+    answers: dict[str, pa.Array] = {}
+    for view in {feature.view.name: feature.view for feature in features}.values():
+        wanted = {feature.name: feature.rule for feature in features if feature.view.name == view.name}
+        start, end = _span(view, at[is_timed])
+        source = source_schema(read, view.source) if end is None else read(view.source, start, end)
+        events = read_events(source, view)
+        keys = key_arrays(table, view.keys, expected=StoredSchema.of(events).keys)
+        answers.update(point_in_time_join(Moments(keys, at, is_timed), events, view, wanted, as_known=as_known))
+    joined = table
+    for feature in features:
+        joined = joined.append_column(feature.name, answers[feature.name])
+    if joined.num_rows != table.num_rows:
+        raise AssertionError("the join changed the number of rows")
+    return HistoricalFeatures(joined, tuple(feature.name for feature in features), as_known, rows)
+
+
+def _time_column(table: pa.Table, event_time: str) -> str:
+    names = table.column_names
+    if event_time in names:
+        return event_time
+    if event_time == "event_time" and _FEAST_EVENT_TIME in names:
+        return _FEAST_EVENT_TIME
+    raise DataError(
+        "FEAT-06",
+        f"the rows have no column '{event_time}' that says as of when",
+        fix=f'event_time="..."; {did_you_mean(event_time, names)}',
+    )
+
+
+def _span(view: FeatureView, at: np.ndarray[Any, Any]) -> tuple[datetime | None, datetime | None]:
+    """Event times that can matter to rows asking at `at`: from the first (None: any) to before the second.
+
+    (None, None) when no row asks.
+    """
+    if not len(at):
+        return None, None
+    end = from_micros(int(at.max()) + 1) - view.delay
+    rules = view.rules.values()
+    looks_back_freely = any(rule.steps or not (rule.is_point or rule.window) for rule in rules)
+    if view.ttl_span is None or looks_back_freely:
+        return None, end
+    # What is older than ttl and every window is expired or outside: it cannot change an answer.
+    reach = max([view.ttl_span, *(rule.window for rule in rules if rule.window is not None)], default=timedelta(0))
+    return from_micros(int(at.min())) - view.delay - reach, end
+
+
+def by_name(views: Sequence[FeatureView]) -> Mapping[str, FeatureView]:
+    """Views by name.
+
+    Raises
+    ------
+    DataError
+        FEAT-11 when two views have one name.
+    """
+    named: dict[str, FeatureView] = {}
+    for view in views:
+        if view.name in named and named[view.name] is not view:
+            raise DataError(
+                "FEAT-11",
+                f"two feature views are called '{view.name}'",
+                where=view.place,
+                why=f"the other one stands at {named[view.name].place}",
+                fix="rename one of them",
+            )
+        named[view.name] = view
+    return named

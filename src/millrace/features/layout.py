@@ -1,0 +1,131 @@
+"""How the recent events of one key lie in bytes: what an online store holds.
+
+    header   form, flags, number of columns, number of events, since when they are complete    16 bytes
+    kinds    one letter per column, padded to a multiple of 8 bytes
+    events   effective time, [created time], null bits, 8 bytes per column, [place of its texts]
+             oldest first, all of one width
+    texts    UTF-8, one event's after another's; a string column holds offset (low half) and length (high half)
+
+Everything is little-endian. The newest event is the last and is found without reading the others.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+
+from millrace.core.errors import StoreError
+from millrace.features.columns import ValueKind
+
+HEADER = struct.Struct("<BBHIq")
+FORM = 1
+HAS_CREATED = 1
+IS_REPLAY = 2
+"""Flag of a batch read from the log: its order is the order of writing."""
+SINCE_EVER = -(2**63)
+"""Nothing was trimmed yet."""
+
+_LETTERS: dict[ValueKind, int] = {
+    "int": ord("i"),
+    "float": ord("f"),
+    "bool": ord("b"),
+    "string": ord("s"),
+    "time": ord("t"),
+    "null": ord("n"),
+}
+_KINDS = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+class Layout:
+    """The places of the parts of an event. Get it from `layout_of` or `layout_for`: equal ones are one object."""
+
+    __slots__ = (
+        "event",
+        "first_slot",
+        "first_word",
+        "has_created",
+        "has_texts",
+        "kinds",
+        "letters",
+        "start",
+        "times",
+        "width",
+        "words",
+    )
+
+    def __init__(self, kinds: tuple[ValueKind, ...], has_created: bool) -> None:
+        self.kinds = kinds
+        self.has_created = has_created
+        self.has_texts = "string" in kinds
+        self.letters = bytes(_LETTERS[kind] for kind in kinds)
+        self.start = HEADER.size + (len(kinds) + 7) // 8 * 8
+        self.times = struct.Struct("<qq" if has_created else "<q")
+        self.words = (len(kinds) + 63) // 64
+        self.first_word = 2 if has_created else 1
+        self.first_slot = self.first_word + self.words
+        slots = "".join({"float": "d", "string": "Q"}.get(kind, "q") for kind in kinds)
+        self.event = struct.Struct(self.times.format + "Q" * self.words + slots + ("Q" if self.has_texts else ""))
+        self.width = self.event.size
+
+
+@lru_cache(maxsize=4096)
+def layout_for(letters: bytes, has_created: bool) -> Layout:
+    """The layout whose kinds are written as `letters`. Raises KeyError for an unknown letter."""
+    return Layout(tuple(_KINDS[letter] for letter in letters), has_created)
+
+
+def layout_of(kinds: tuple[ValueKind, ...], has_created: bool) -> Layout:
+    """The layout of events with columns of these kinds."""
+    return layout_for(bytes(_LETTERS[kind] for kind in kinds), has_created)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Packed events, taken apart. Reads at or after `since` (microseconds) see all they need."""
+
+    layout: Layout
+    count: int
+    since: int
+    is_replay: bool
+    events: bytes
+    texts: bytes
+
+
+def open_tail(data: bytes) -> Tail:
+    """The parts of packed events.
+
+    Raises
+    ------
+    StoreError
+        FEAT-22 when the bytes are not whole, or were written by a newer Millrace.
+    """
+    try:
+        form, flags, columns, count, since = HEADER.unpack_from(data)
+        if form != FORM:
+            raise KeyError(form)
+        layout = layout_for(data[HEADER.size : HEADER.size + columns], bool(flags & HAS_CREATED))
+    except (struct.error, KeyError) as error:
+        raise damaged() from error
+    end = layout.start + count * layout.width
+    if len(data) < end or (len(data) > end and not layout.has_texts):
+        raise damaged()
+    return Tail(layout, count, since, bool(flags & IS_REPLAY), data[layout.start : end], data[end:])
+
+
+def pack_tail(
+    layout: Layout, events: bytes, texts: bytes, *, since: int = SINCE_EVER, is_replay: bool = False
+) -> bytes:
+    """Packed events in one piece; inverse of `open_tail`."""
+    flags = (HAS_CREATED if layout.has_created else 0) | (IS_REPLAY if is_replay else 0)
+    header = HEADER.pack(FORM, flags, len(layout.kinds), len(events) // layout.width, since)
+    return b"".join((header, layout.letters.ljust(layout.start - HEADER.size, b"\0"), events, texts))
+
+
+def damaged() -> StoreError:
+    """The error for bytes that are not packed events."""
+    return StoreError(
+        "FEAT-22",
+        "a value in the online store is not whole, or a newer Millrace wrote it",
+        fix="pip install --upgrade millrace; if that is not it, clear the view in the online store and materialize it",
+    )

@@ -1,0 +1,124 @@
+"""The embedded online store: LMDB. Many processes read while one writes; a killed process leaves it whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from millrace.core.errors import StoreError
+from millrace.features.lmdb_environment import release_environment, share_environment
+from millrace.features.online import Combine
+
+LONGEST_KEY_BYTES = 511
+ITEMS_PER_TRANSACTION = 5_000
+
+
+class LmdbOnlineStore:
+    """An LMDB environment in a folder; the implementation of `OnlineStore` for one machine.
+
+    A merge is visible to every process at once, and whole: a process killed at any instant, by ``kill -9`` too,
+    loses at most the merge it was in. By default a merge does not wait for the disk, so a crash of the *machine* may
+    lose, or damage, what was merged since the last `sync`; the store is a copy of the sources, so then it is removed
+    and materialized again. With `durable` every merge waits and survives that too.
+
+    Parameters
+    ----------
+    path : Path
+        Folder; made if it is missing.
+    durable : bool
+
+    Notes
+    -----
+    A value lies under ``view NUL key``; a name longer than LMDB takes is replaced by its SHA-256. Writers of several
+    processes wait for each other.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self._environment = share_environment(path, durable=durable)
+        self._is_open = True
+
+    def read(self, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        prefix = view.encode() + b"\0"
+
+        def values(handle: Any) -> list[bytes | None]:
+            with handle.begin() as transaction:
+                return [transaction.get(_name(prefix, key)) for key in keys]
+
+        self._check_open()
+        return self._environment.run(values)
+
+    def merge(self, view: str, items: Iterable[tuple[bytes, bytes]], combine: Combine) -> None:
+        self._check_open()
+        prefix = view.encode() + b"\0"
+        rest = iter(items)
+        while chunk := list(islice(rest, ITEMS_PER_TRANSACTION)):
+
+            def write(handle: Any, chunk: list[tuple[bytes, bytes]] = chunk) -> None:
+                with handle.begin(write=True) as transaction:
+                    for key, value in chunk:
+                        name = _name(prefix, key)
+                        old = transaction.get(name)
+                        new = combine(old, value)
+                        if new is not old:
+                            transaction.put(name, new)
+
+            self._environment.run_growing(write)
+
+    def sync(self) -> None:
+        self._check_open()
+        self._environment.run(lambda handle: handle.sync(True))
+
+    def views(self) -> list[str]:
+        def names(handle: Any) -> list[str]:
+            found = []
+            with handle.begin() as transaction, transaction.cursor() as cursor:
+                is_there = cursor.first()
+                while is_there:
+                    view = cursor.key().split(b"\0", 1)[0]
+                    found.append(view.decode())
+                    is_there = cursor.set_range(view + b"\x01")
+            return found
+
+        self._check_open()
+        return self._environment.run(names)
+
+    def clear(self, view: str) -> None:
+        prefix = view.encode() + b"\0"
+
+        def delete(handle: Any) -> None:
+            with handle.begin(write=True) as transaction, transaction.cursor() as cursor:
+                is_there = cursor.set_range(prefix)
+                while is_there and cursor.key().startswith(prefix):
+                    cursor.delete()
+                    is_there = cursor.set_range(prefix)
+
+        self._check_open()
+        self._environment.run_growing(delete)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            release_environment(self._environment)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError("FEAT-20", "the online store was closed", fix="open it again with open_online(url)")
+
+
+def _name(prefix: bytes, key: bytes) -> bytes:
+    name = prefix + key
+    return name if len(name) <= LONGEST_KEY_BYTES else prefix + b"\xff" + hashlib.sha256(key).digest()
+
+
+def open_lmdb(url: str, *, durable: bool = False) -> LmdbOnlineStore:
+    """The store in the folder of ``lmdb:///relative/path`` or ``lmdb:////absolute/path``; a bare path too.
+
+    Raises
+    ------
+    StoreError
+        FEAT-20 when it cannot be opened, FEAT-21 when it is damaged.
+    """
+    return LmdbOnlineStore(Path(url.removeprefix("lmdb:///")), durable=durable)

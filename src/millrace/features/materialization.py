@@ -1,0 +1,166 @@
+"""From the sources into the online store, by intervals of event time, resumable after a crash.
+
+An interval is done when its events are merged *and* synced; only then is it recorded. A process killed in between
+repeats at most the interval it was in, and merging is idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from millrace.core.clock import Clock, as_utc, from_text, to_micros, to_text
+from millrace.core.errors import DataError
+from millrace.features.batch import pack_events
+from millrace.features.events import Events, read_events
+from millrace.features.online import OnlineStore
+from millrace.features.stored_schema import StoredSchema, find_schema, widen_schema
+from millrace.features.tail import Retention, merge_tails, retention_of
+from millrace.features.view import EventSource, FeatureView
+from millrace.store.ledger import Ledger
+
+Read = Callable[[Any, datetime | None, datetime | None], pa.Table]
+Progress = Callable[[int, int], None]
+
+STATE = "materialization"
+CHUNK = timedelta(days=30)
+
+
+class Materializer:
+    """Writes views into one online store, and remembers in the ledger how far it came.
+
+    Parameters
+    ----------
+    read : callable (source, start, end) -> pyarrow.Table
+        Rows with start <= event time < end; None for no bound.
+    online : OnlineStore
+    ledger : Ledger or None
+        None: progress is remembered in this object only.
+    clock : Clock
+    late : timedelta
+        How far before a key's newest event a read may ask.
+    """
+
+    def __init__(self, read: Read, online: OnlineStore, ledger: Ledger | None, clock: Clock, late: timedelta) -> None:
+        self._read = read
+        self._online = online
+        self._ledger = ledger
+        self._clock = clock
+        self._late = round(late.total_seconds() * 1_000_000)
+        self._memory: dict[str, dict[str, Any]] = {}
+
+    def write(self, view: FeatureView, events: Events, *, is_replay: bool) -> None:
+        """Merge events of one view, whichever way they came."""
+        if events.size == 0:
+            return
+        widen_schema(self._online, view, StoredSchema.of(events))
+        retention: Retention = retention_of(view, self._late)
+        now = to_micros(self._clock.now())
+        self._online.merge(
+            view.storage_id(),
+            pack_events(events, view, is_replay=is_replay),
+            lambda old, new: merge_tails(old, new, retention, now),
+        )
+
+    def materialize(
+        self,
+        view: FeatureView,
+        start: datetime | None,
+        end: datetime,
+        *,
+        chunk: timedelta = CHUNK,
+        progress: Progress | None = None,
+    ) -> int:
+        """Merge the events with start <= event time < end; return how many were read.
+
+        The same call after a crash goes on after the last interval that was done.
+
+        Raises
+        ------
+        DataError
+            FEAT-13 when the interval is empty or reversed; what reading and merging raise.
+        """
+        end = as_utc(end)
+        start = None if start is None else as_utc(start)
+        if start is not None and start >= end:
+            raise DataError(
+                "FEAT-13",
+                f"nothing lies from {to_text(start)} to {to_text(end)}",
+                fix="start is before end; end itself is not included",
+            )
+        intervals = _intervals(start, end, chunk)
+        asked = [None if start is None else to_text(start), to_text(end)]
+        running = self.state(view).get("running") or {}
+        resumed = running.get("done") if running.get("asked") == asked else None
+        rows = 0
+        for place, (begin, stop) in enumerate(intervals):
+            if resumed is None or to_text(stop) > resumed:
+                events = self._read_events(view, begin, stop)
+                rows += events.size
+                self.write(view, events, is_replay=True)
+                self._online.sync()
+                self._record(view, asked, begin, stop, rows=events.size)
+            if progress is not None:
+                progress(place + 1, len(intervals))
+        return rows
+
+    def state(self, view: FeatureView) -> Mapping[str, Any]:
+        """How far the present definition of `view` came: ``until``, and ``running`` while a call is under way."""
+        if self._ledger is None:
+            value: Mapping[str, Any] = self._memory.get(view.name, {})
+        else:
+            state = self._ledger.state(STATE, view.name)
+            value = {} if state is None else state.value
+        return value if value.get("storage_id") == view.storage_id() else {}
+
+    def until(self, view: FeatureView) -> datetime | None:
+        """The end of what is materialized without a hole, None for nothing."""
+        text = self.state(view).get("until")
+        return None if text is None else from_text(text)
+
+    def _read_events(self, view: FeatureView, start: datetime | None, end: datetime) -> Events:
+        table = self._read(view.source, start, end)
+        schema = find_schema(self._online, view)
+        return read_events(table, view, key_kinds=None if schema is None else schema.keys)
+
+    def _record(
+        self, view: FeatureView, asked: list[str | None], begin: datetime | None, stop: datetime, *, rows: int
+    ) -> None:
+        before = self.state(view)
+        done, until = to_text(stop), before.get("until")
+        # A hole between what was done and this interval leaves `until` where it is: the next increment fills it.
+        is_joined = until is None or begin is None or to_text(begin) <= until
+        value = {
+            "storage_id": view.storage_id(),
+            "until": max(until or done, done) if is_joined else until,
+            "running": None if done == asked[1] else {"asked": asked, "done": done},
+        }
+        if self._ledger is None:
+            self._memory[view.name] = value
+            return
+        facts = {
+            "view": view.name,
+            "definition": view.digest(),
+            "start": None if begin is None else to_text(begin),
+            "end": done,
+            "rows": rows,
+        }
+        self._ledger.append(STATE, view.name, facts, sets=[(STATE, view.name, value)])
+
+
+def source_schema(read: Read, source: EventSource) -> pa.Table:
+    """No rows of a source: its columns and their types."""
+    nowhere = from_text("1970-01-01T00:00:00Z")
+    return read(source, nowhere, nowhere)
+
+
+def _intervals(start: datetime | None, end: datetime, chunk: timedelta) -> list[tuple[datetime | None, datetime]]:
+    if start is None:
+        return [(None, end)]
+    edges = [start]
+    while edges[-1] + chunk < end:
+        edges.append(edges[-1] + chunk)
+    return list(zip(edges, [*edges[1:], end], strict=True))

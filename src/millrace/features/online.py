@@ -1,0 +1,54 @@
+"""The port to an online store: bytes by view and key, merged atomically.
+
+`millrace.testing.online_store` holds the conformance suite of this port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from millrace.core.plugins import load_plugin, scheme_of
+
+Combine = Callable[[bytes | None, bytes], bytes]
+
+
+class OnlineStore(Protocol):
+    """Packed values by view and key. Safe to share between threads and across a fork.
+
+    A store knows nothing of features: what the bytes mean, and how two of them become one, is the caller's.
+    """
+
+    def read(self, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, in order; None for a key that is not there."""
+        ...
+
+    def merge(self, view: str, items: Iterable[tuple[bytes, bytes]], combine: Combine) -> None:
+        """Set each key to ``combine(what is there or None, new value)``, atomically per key.
+
+        A reader sees a key's old value or its new one; two writers of one key do not lose each other's. `combine`
+        is pure and may be called again when another writer came between.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Return when all that was merged before is durable."""
+        ...
+
+    def views(self) -> list[str]:
+        """Names of the views that hold at least one key, sorted."""
+        ...
+
+    def clear(self, view: str) -> None:
+        """Forget every key of a view."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what this process holds."""
+        ...
+
+
+def open_online(url: str) -> OnlineStore:
+    """The online store behind `url`, such as ``lmdb:///state/online`` or ``memory://``."""
+    store: OnlineStore = load_plugin("online_stores", scheme_of(url))(url)
+    return store

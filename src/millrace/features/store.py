@@ -1,0 +1,293 @@
+"""The feature store: the same definitions, asked for the past and for now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.clock import Clock, SystemClock, as_utc
+from millrace.core.duration import parse_duration
+from millrace.core.errors import DataError, MillraceError, did_you_mean
+from millrace.features.aggregation import Duration
+from millrace.features.columns import to_table
+from millrace.features.events import read_events
+from millrace.features.historical import HistoricalFeatures, by_name, retrieve
+from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
+from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
+from millrace.features.online import OnlineStore
+from millrace.features.request import resolve
+from millrace.features.stored_schema import StoredSchema, find_schema
+from millrace.features.view import EventSource, FeatureView
+from millrace.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Wanted = Sequence[str | FeatureView]
+
+
+class FeatureStore:
+    """Feature views over their sources (offline) and over an online store.
+
+    Parameters
+    ----------
+    views : sequence of FeatureView
+    read : callable (source, start, end) -> pyarrow.Table
+        Rows of a source with start <= event time < end; None for no bound.
+    online : OnlineStore, optional
+        Without it only the past can be asked.
+    ledger : Ledger, optional
+        Remembers how far views are materialized; without it, this object does.
+    clock : Clock
+    late : duration
+        How far before its newest event a key can be asked online; further back the status is ``trimmed``.
+
+    Raises
+    ------
+    DataError
+        FEAT-11 when two views have one name.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[FeatureView],
+        *,
+        read: Read,
+        online: OnlineStore | None = None,
+        ledger: Ledger | None = None,
+        clock: Clock | None = None,
+        late: Duration = "1h",
+    ) -> None:
+        self.views: Mapping[str, FeatureView] = by_name(views)
+        self._read = read
+        self._online = online
+        self._clock = clock or SystemClock()
+        self._materializer = (
+            None
+            if online is None
+            else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"))
+        )
+        self._plans: dict[tuple[tuple[str, ...], bool], LookupPlan] = {}
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Wanted,
+        *,
+        event_time: str = "event_time",
+        as_known: bool = True,
+        full_feature_names: bool = False,
+    ) -> HistoricalFeatures:
+        """Every row of `entity_df`, in its order, with the features as of its time.
+
+        Parameters
+        ----------
+        entity_df : pandas, polars or Arrow table, or list of dict
+            Key columns and a time column; naive times are UTC. Other columns stay.
+        features : sequence of str or FeatureView
+            ``view:feature``, or a view for all of its features.
+        as_known : bool
+            Hide rows of a source created after the moment asked: nobody knew them then.
+        full_feature_names : bool
+            Call the columns ``view__feature``.
+
+        Raises
+        ------
+        DataError
+            FEAT-01 to FEAT-04 for the features, FEAT-05 to FEAT-07 for the rows, FEAT-08 and FEAT-09 for the source.
+        """
+        table = entity_df if hasattr(entity_df, "iloc") else to_table(entity_df)
+        names = list(table.columns) if hasattr(table, "iloc") else table.column_names
+        found = resolve(self.views, features, full_feature_names=full_feature_names, taken=names)
+        return retrieve(table, found, self._read, event_time=event_time, as_known=as_known)
+
+    def get_training_features(
+        self, entity_df: Any, features: Wanted, *, event_time: str = "event_time"
+    ) -> pd.DataFrame:
+        """`get_historical_features` as a pandas table: what was known at each row's time."""
+        return self.get_historical_features(entity_df, features, event_time=event_time).to_df()
+
+    def plan(self, features: Wanted, *, full_feature_names: bool = False) -> LookupPlan:
+        """The request worked out once, for the fastest reads: ``plan.read({"customer_id": 7})``.
+
+        Raises
+        ------
+        DataError
+            FEAT-01 to FEAT-04, FEAT-12 without an online store.
+        """
+        wanted = [features] if isinstance(features, (str, FeatureView)) else features
+        name = (tuple(one.name if isinstance(one, FeatureView) else one for one in wanted), full_feature_names)
+        plan = self._plans.get(name)
+        if plan is None:
+            found = resolve(self.views, wanted, full_feature_names=full_feature_names)
+            plan = self._plans[name] = LookupPlan(found, self._connected()[0], self._clock)
+        return plan
+
+    def get_online_features(
+        self,
+        features: Wanted,
+        entity_rows: Iterable[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | None = None,
+        *,
+        entity_ids: Sequence[Any] | Mapping[str, Sequence[Any]] | None = None,
+        at: datetime | None = None,
+        full_feature_names: bool = False,
+    ) -> OnlineFeatures:
+        """The features of some keys now, or at a moment not far back.
+
+        Parameters
+        ----------
+        entity_rows : list of dict, or dict of lists
+        entity_ids : list of values of the one key column, or dict of lists
+        at : datetime, optional
+            Default: now.
+
+        Raises
+        ------
+        DataError
+            FEAT-01 to FEAT-05, FEAT-07, FEAT-12.
+        """
+        plan = self.plan(features, full_feature_names=full_feature_names)
+        return plan.lookup(entity_rows_of(plan.keys, entity_rows, entity_ids), at)
+
+    def materialize(
+        self,
+        start: datetime | None,
+        end: datetime,
+        *,
+        views: Wanted | None = None,
+        chunk: Duration = CHUNK,
+        progress: Progress | None = None,
+    ) -> dict[str, int]:
+        """Bring events with start <= event time < end online; the number of events by view.
+
+        Safe to repeat and to interrupt: events that are there already change nothing, older ones never replace newer
+        ones, and the same call after a crash goes on after the last chunk that was done.
+
+        Parameters
+        ----------
+        start : datetime or None
+            None: from the beginning, in one piece.
+        chunk : duration
+            Event time read at once; it bounds memory.
+        progress : callable (done, total), optional
+            Told after each chunk of each view.
+        """
+        _, materializer = self._connected()
+        span = parse_duration(chunk, what="chunk")
+        chosen = self._chosen(views)
+        counts = {}
+        for place, view in enumerate(chosen):
+            report = None if progress is None else _overall(progress, place, len(chosen))
+            counts[view.name] = materializer.materialize(view, start, end, chunk=span, progress=report)
+        return counts
+
+    def materialize_incremental(
+        self,
+        end: datetime,
+        *,
+        views: Wanted | None = None,
+        lookback: Duration = 0,
+        chunk: Duration = CHUNK,
+        progress: Progress | None = None,
+    ) -> dict[str, int]:
+        """`materialize` from where each view stands to `end`; a view never materialized starts at the beginning.
+
+        `lookback` starts that much earlier, for sources in which rows turn up late.
+        """
+        _, materializer = self._connected()
+        back, span = parse_duration(lookback, what="lookback"), parse_duration(chunk, what="chunk")
+        chosen = self._chosen(views)
+        counts = {}
+        for place, view in enumerate(chosen):
+            until = materializer.until(view)
+            start = None if until is None else until - back
+            counts[view.name] = 0
+            if start is None or start < as_utc(end):
+                report = None if progress is None else _overall(progress, place, len(chosen))
+                counts[view.name] = materializer.materialize(view, start, end, chunk=span, progress=report)
+        return counts
+
+    def materialized_until(self, view: str | FeatureView) -> datetime | None:
+        """The end of what is online of a view's present definition, None for nothing."""
+        (chosen,) = self._chosen([view])
+        return self._connected()[1].until(chosen)
+
+    def push(self, target: str | FeatureView | EventSource, rows: Any) -> int:
+        """Bring new rows of a source online at once, into one view or into every view of the source.
+
+        Pushing a row again changes nothing; late and unordered rows find their place; an older row never hides a
+        newer one. A row without a key or an event time is left out.
+
+        Parameters
+        ----------
+        target : a view, a source, or the name of one
+        rows : list of dict, or pandas, polars or Arrow table
+            With the source's columns.
+
+        Returns
+        -------
+        int
+            Rows with an event time.
+
+        Raises
+        ------
+        DataError
+            FEAT-05 to FEAT-10 for the rows, FEAT-11 when no view or source has that name, FEAT-12.
+        """
+        online, materializer = self._connected()
+        table = to_table(rows)
+        accepted = 0
+        if table.num_rows == 0:
+            return accepted
+        ready = []
+        for view in self._fed_by(target):
+            schema = find_schema(online, view) or self._source_kinds(view)
+            keys, kinds = (None, None) if schema is None else (schema.keys, schema.columns)
+            ready.append((view, read_events(table, view, key_kinds=keys, kinds=kinds)))
+        for view, events in ready:  # all rows were found good before the first is written
+            materializer.write(view, events, is_replay=False)
+            accepted = max(accepted, events.size)
+        return accepted
+
+    def _source_kinds(self, view: FeatureView) -> StoredSchema | None:
+        try:
+            return StoredSchema.of(read_events(source_schema(self._read, view.source), view))
+        except MillraceError:
+            # A stream may begin before its log exists: then the first rows say what the columns are.
+            return None
+
+    def _fed_by(self, target: str | FeatureView | EventSource) -> list[FeatureView]:
+        name = target if isinstance(target, str) else target.name
+        if name in self.views and (isinstance(target, (str, FeatureView))):
+            return [self.views[name]]
+        fed = [view for view in self.views.values() if view.source.name == name]
+        if not fed:
+            known = [*self.views, *(view.source.name for view in self.views.values())]
+            raise DataError(
+                "FEAT-11", f"no view or source of a view is called '{name}'", fix=did_you_mean(name, set(known))
+            )
+        return fed
+
+    def _chosen(self, views: Wanted | None) -> list[FeatureView]:
+        if views is None:
+            return list(self.views.values())
+        return list({feature.view.name: feature.view for feature in resolve(self.views, views)}.values())
+
+    def _connected(self) -> tuple[OnlineStore, Materializer]:
+        if self._online is None or self._materializer is None:
+            raise DataError(
+                "FEAT-12",
+                "this feature store has no online store",
+                fix='FeatureStore(..., online=open_online("lmdb:///state/online"))',
+            )
+        return self._online, self._materializer
+
+
+def _overall(progress: Progress, place: int, views: int) -> Progress:
+    """Progress of one view among several: each view counts as much as it has chunks."""
+
+    def tell(done: int, total: int) -> None:
+        progress(place * total + done, views * total)
+
+    return tell

@@ -1,0 +1,209 @@
+"""A feature view: features of one entity, computed from one source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from millrace.core.definition import caller_place, report
+from millrace.core.duration import parse_duration
+from millrace.core.errors import ProjectError
+from millrace.core.ids import digest_json
+from millrace.features.aggregation import Aggregation, Duration
+from millrace.features.entity import Entity
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_NAME = 120
+
+
+class EventSource(Protocol):
+    """What a view must know of its source."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def event_time(self) -> str | None: ...
+    @property
+    def created(self) -> str | None: ...
+    @property
+    def delay(self) -> timedelta | None: ...
+
+
+@dataclass(frozen=True)
+class FeatureView:
+    """Features of one entity, each a rule over the events of one source. Used unchanged offline and online.
+
+    Parameters
+    ----------
+    name : str
+    entity : Entity or None
+        None: the features have no key; there is one value of each for everybody.
+    source : Source
+        Must name its `event_time` column.
+    features : mapping of str to Aggregation or str
+        A bare column name means `last(column)`.
+    ttl : duration, optional
+        When the newest event is older than this, every feature of the view is null. An event exactly `ttl` old still
+        counts. None or 0: no limit.
+    event_key : str or sequence of str
+        Further columns that tell two events of one key and one instant apart. An event pushed twice is one event;
+        it is recognised by its time, its created time, and the columns that features and `event_key` name.
+    description, owner : str
+    tags : sequence of str
+
+    Raises
+    ------
+    ProjectError
+        PROJ-42 a name that cannot stand in ``view:feature``; PROJ-43 no features, or one that is not an aggregation;
+        PROJ-44 an entity or source of the wrong kind; PROJ-45 a source without event time; PROJ-46 a negative ttl.
+    """
+
+    name: str
+    entity: Entity | None = field(kw_only=True)
+    source: EventSource = field(kw_only=True)
+    features: Mapping[str, Aggregation | str] = field(kw_only=True)
+    ttl: Duration | None = field(default=None, kw_only=True)
+    event_key: str | Sequence[str] = field(default=(), kw_only=True)
+    description: str = field(default="", kw_only=True)
+    owner: str = field(default="", kw_only=True)
+    tags: Sequence[str] = field(default=(), kw_only=True)
+    place: str | None = field(default=None, repr=False, compare=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.place is None:
+            object.__setattr__(self, "place", caller_place())
+        event_key = (self.event_key,) if isinstance(self.event_key, str) else tuple(self.event_key)
+        object.__setattr__(self, "event_key", event_key)
+        object.__setattr__(self, "tags", tuple(self.tags))
+        for problem in _problems(self):
+            problem.where = self.place
+            report(problem)
+        object.__setattr__(self, "ttl", _ttl(self))
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Key columns; empty for a view without entity."""
+        return () if self.entity is None else self.entity.keys
+
+    @property
+    def rules(self) -> dict[str, Aggregation]:
+        """Every feature's rule, bare column names resolved."""
+        return {
+            name: Aggregation("last", rule) if isinstance(rule, str) else rule for name, rule in self.features.items()
+        }
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Source columns that the rules and `event_key` look at, each once, in a fixed order."""
+        wanted = [rule.column for rule in self.rules.values() if rule.column is not None]
+        return tuple(dict.fromkeys([*sorted(wanted), *self.event_key]))
+
+    @property
+    def ttl_span(self) -> timedelta | None:
+        """The ttl, None for no limit."""
+        return self.ttl if isinstance(self.ttl, timedelta) else None
+
+    @property
+    def delay(self) -> timedelta:
+        """How long after its event time a row of the source becomes known."""
+        return self.source.delay or timedelta(0)
+
+    def digest(self) -> str:
+        """SHA-256 of what decides a value: keys, rules, ttl, and the source's name and times.
+
+        A change of description, owner or tags leaves it; any other change does not.
+        """
+        return digest_json(
+            {
+                "keys": list(self.keys),
+                "features": {name: rule.to_dict() for name, rule in self.rules.items()},
+                "ttl_s": None if self.ttl_span is None else self.ttl_span.total_seconds(),
+                "event_key": list(self.event_key),
+                "source": _source_identity(self.source),
+            }
+        )
+
+    def storage_id(self) -> str:
+        """The name under which an online store keeps this view's events.
+
+        It changes when the events that must be kept, or their form, change, so that a new definition never reads
+        what an old one wrote; renaming a feature or moving the ttl keeps it.
+        """
+        rules = {(rule.kind, rule.column, rule.window, rule.steps) for rule in self.rules.values()}
+        kept = {
+            "keys": list(self.keys),
+            "columns": list(self.columns),
+            "source": _source_identity(self.source),
+            "window_s": max((window.total_seconds() for _, _, window, _ in rules if window is not None), default=None),
+            "is_unbounded": any(not rule.is_point and rule.window is None for rule in self.rules.values()),
+            "steps": max(steps for _, _, _, steps in rules),
+        }
+        return f"{self.name}@{digest_json(kept)[:12]}"
+
+
+def _source_identity(source: EventSource) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "event_time": source.event_time,
+        "created": source.created,
+        "delay_s": source.delay.total_seconds() if source.delay else 0.0,
+    }
+
+
+def _ttl(view: FeatureView) -> timedelta | None:
+    if view.ttl is None:
+        return None
+    try:
+        span = parse_duration(view.ttl, what=f"ttl of view '{view.name}'")
+    except ProjectError as problem:
+        problem.where = view.place
+        report(problem)
+        return None
+    if span < timedelta(0):
+        report(
+            ProjectError(
+                "PROJ-46",
+                f"view '{view.name}' has the ttl {view.ttl!r}",
+                where=view.place,
+                fix='a ttl is not negative: "365d"; None for no limit',
+            )
+        )
+    return span if span > timedelta(0) else None
+
+
+def _problems(view: FeatureView) -> Iterator[ProjectError]:
+    for what, name in [("view", view.name), *(("feature", name) for name in view.features)]:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+            yield ProjectError(
+                "PROJ-42",
+                f"{what} name {name!r}",
+                fix=f"letters, digits and _, not starting with a digit, at most {_LONGEST_NAME}",
+            )
+    if not view.features:
+        yield ProjectError("PROJ-43", f"view '{view.name}' has no features", fix='features={"amount": "amount"}')
+    for name, rule in view.features.items():
+        if not isinstance(rule, (Aggregation, str)) or rule == "":
+            yield ProjectError(
+                "PROJ-43",
+                f"feature '{view.name}:{name}' is {rule!r}",
+                fix='a column name, or an aggregation such as mr.mean("amount", window="90d")',
+            )
+    if view.entity is not None and not isinstance(view.entity, Entity):
+        yield ProjectError(
+            "PROJ-44", f"view '{view.name}' has the entity {view.entity!r}", fix="an Entity, or None for no key"
+        )
+    if not hasattr(view.source, "event_time") or not hasattr(view.source, "name"):
+        yield ProjectError("PROJ-44", f"view '{view.name}' has the source {view.source!r}", fix="a Source")
+    elif view.source.event_time is None:
+        yield ProjectError(
+            "PROJ-45",
+            f"source '{view.source.name}' of view '{view.name}' names no event time",
+            why="a feature is a value as of a moment",
+            fix=f'Source("{view.source.name}", ..., event_time="the column with the time of the fact")',
+        )

@@ -1,0 +1,108 @@
+"""Every automatic decision again: in plain words, or recomputed from its recorded evidence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from millrace.core.errors import ProjectError, StoreError, did_you_mean
+from millrace.core.verdict import Verdict
+from millrace.store.ledger import Event, Ledger
+
+Judge = Callable[[Mapping[str, Any]], Verdict]
+
+# Each room lists its rules; a rule is found by the name that stands in the record.
+_ROOMS = ("validation", "drift", "gates", "deployment", "monitoring")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A decision recomputed from its evidence."""
+
+    event: Event
+    recorded: Verdict
+    recomputed: Verdict
+
+    @property
+    def is_same(self) -> bool:
+        return self.recorded == self.recomputed
+
+
+def all_rules() -> dict[str, Judge]:
+    """Every rule that decides by itself, by name."""
+    rules: dict[str, Judge] = {}
+    for room in _ROOMS:
+        rules.update(importlib.import_module(f"millrace.{room}.decisions").DECISIONS)
+    return rules
+
+
+def get_decision(ledger: Ledger, number: int) -> Event:
+    """The decision recorded as event `number`.
+
+    Raises
+    ------
+    StoreError
+        LEDGER-03 when there is no such event, LEDGER-05 when it is not a decision.
+    """
+    event = ledger.get_event(number)
+    if event.kind != "decision":
+        nearby = [other.seq for other in ledger.events("decision")]
+        close = min(nearby, key=lambda seq: abs(seq - number), default=None)
+        raise StoreError(
+            "LEDGER-05",
+            f"event {number} is a {event.kind}, not a decision",
+            fix=f"the nearest decision is {close}" if close else "nothing was decided yet",
+        )
+    return event
+
+
+def replay(event: Event) -> Replay:
+    """Recompute a decision from the evidence on the record.
+
+    Raises
+    ------
+    ProjectError
+        LEDGER-06 when this version of Millrace has no rule of that name.
+    """
+    recorded = Verdict.from_dict(event.body["verdict"])
+    rules = all_rules()
+    if recorded.rule not in rules:
+        raise ProjectError(
+            "LEDGER-06", f"no rule '{recorded.rule}' is installed", fix=did_you_mean(recorded.rule, rules)
+        )
+    return Replay(event, recorded, rules[recorded.rule](recorded.evidence))
+
+
+def explain(event: Event) -> list[str]:
+    """The decision in plain words: what was decided, on what, and each number that was looked at."""
+    verdict = Verdict.from_dict(event.body["verdict"])
+    lines = [f"{verdict.rule} of {event.subject}: {verdict.outcome}", f"  {verdict.reason}", f"  decided {event.at}"]
+    if event.body.get("run"):
+        lines.append(f"  in run {event.body['run']}, step {event.body.get('step', '?')}")
+    lines.append("  evidence")
+    lines.extend(f"    {line}" for line in _lines(verdict.evidence))
+    return lines
+
+
+def _lines(value: Mapping[str, Any], indent: str = "") -> list[str]:
+    found = []
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            found.append(f"{indent}{name}")
+            found.extend(_lines(part, indent + "  "))
+        elif isinstance(part, list) and part and all(isinstance(item, Mapping) for item in part):
+            found.append(f"{indent}{name}")
+            for item in part:
+                found.append(f"{indent}  - {', '.join(f'{key} {_short(item[key])}' for key in item)}")
+        else:
+            found.append(f"{indent}{name:<20} {_short(part)}")
+    return found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."

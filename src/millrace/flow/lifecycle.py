@@ -1,0 +1,75 @@
+"""The built-in pipeline: from rows to a model in production."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from millrace.core.errors import ProjectError, did_you_mean
+from millrace.flow.pipeline import Pipeline, Step
+from millrace.flow.prepare import build_features, check_drift, extract, validate_data
+from millrace.flow.produce import register, train, validate_model
+from millrace.flow.release import deploy_version, monitor_deployment
+
+if TYPE_CHECKING:
+    from millrace.flow.project import Project
+
+TRAIN = "train"
+
+
+def get_pipeline(project: Project, name: str) -> Pipeline:
+    """The pipeline `name`: the built-in ``train``, or one of the project's.
+
+    Raises
+    ------
+    ProjectError
+        PIPE-10 with the nearest name.
+    """
+    if name in project.pipelines:
+        return project.pipelines[name]
+    if name == TRAIN:
+        return train_pipeline()
+    raise ProjectError(
+        "PIPE-10", f"the project has no pipeline '{name}'", fix=did_you_mean(name, [TRAIN, *project.pipelines])
+    )
+
+
+@cache
+def train_pipeline() -> Pipeline:
+    """extract, validate_data, check_drift, build_features, train, validate_model, register, deploy, monitor."""
+    snapshot = {"snapshot": "extract.snapshot"}
+    return Pipeline(
+        TRAIN,
+        [
+            Step("extract", extract, outputs=["snapshot"]),
+            Step("validate_data", validate_data, snapshot, ["validation"]),
+            Step("check_drift", check_drift, {**snapshot, "validation": "validate_data.validation"}, ["drift"]),
+            Step("build_features", build_features, {**snapshot, "drift": "check_drift.drift"}, ["training"]),
+            Step(
+                "train",
+                train,
+                {**snapshot, "training": "build_features.training"},
+                ["bundle", "holdout", "learned"],
+                cached=True,
+            ),
+            Step(
+                "validate_model",
+                validate_model,
+                {"bundle": "train.bundle", "holdout": "train.holdout", "learned": "train.learned"},
+                ["validation"],
+            ),
+            Step(
+                "register",
+                register,
+                {"bundle": "train.bundle", "validation": "validate_model.validation"},
+                ["version"],
+            ),
+            Step("deploy", deploy_version, {"version": "register.version"}, ["release"]),
+            Step(
+                "monitor_deployment",
+                monitor_deployment,
+                {"version": "register.version", "release": "deploy.release"},
+                ["health"],
+            ),
+        ],
+    )

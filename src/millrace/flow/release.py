@@ -1,0 +1,121 @@
+"""The last part of the training pipeline: bring a version to production, prove it there, or leave all as it was."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.errors import ModelError
+from millrace.core.records import Alert, ModelVersion, Release
+from millrace.core.refusal import Refused
+from millrace.deployment.deploy import DeployResult, Target, deploy
+from millrace.deployment.direct import Direct
+from millrace.deployment.smoke import Golden, judge_smoke, replay_golden, silent_endpoint
+from millrace.flow.endpoint import Endpoint, live_endpoint
+from millrace.flow.run_step import StepContext
+from millrace.monitoring.alerts import raise_alert
+
+if TYPE_CHECKING:
+    from millrace.flow.wiring import Wiring
+
+STAGES = ("staging", "production")
+_ACKNOWLEDGE_S = 30.0
+
+
+def deploy_version(context: StepContext, version: dict[str, Any]) -> Any:
+    """Staging, smoke test, production, smoke test; the alias ``champion`` follows production."""
+    wiring = context.wiring
+    result = release(
+        wiring, ModelVersion.from_dict(version), key=context.key, reason=context.run.reason, stages=STAGES
+    )
+    facts = {"release": result.to_dict()}
+    return facts if result.is_deployed else Refused(result.reason, facts)
+
+
+def monitor_deployment(context: StepContext, version: dict[str, Any], release: dict[str, Any]) -> dict[str, Any]:
+    """Ask production once more: it runs the version, answers the golden rows, and has no failure to tell of."""
+    wiring = context.wiring
+    new = ModelVersion.from_dict(version)
+    with live_endpoint(wiring.project, "production", new.model) as endpoint:
+        if endpoint.await_digest(new.digest, _ACKNOWLEDGE_S):
+            golden = Golden.from_json(wiring.blobs.get(new.golden))
+            evidence = replay_golden(endpoint.replay, golden, version=new.version, digest=new.digest)
+        else:
+            evidence = silent_endpoint(version=new.version, digest=new.digest, waited_s=_ACKNOWLEDGE_S)
+        health = endpoint.find_health()
+    verdict = judge_smoke(evidence)
+    wiring.record_verdict(
+        verdict,
+        subject=new.model,
+        key=f"{context.key}:{verdict.rule}",
+        extra={"run": context.run.run_id, "step": context.step, "version": new.version},
+    )
+    if verdict.is_fail:
+        roll_back(wiring, new.model, reason=f"after the deploy: {verdict.reason}", key=f"{context.key}:rollback")
+        raise ModelError("DEPLOY-20", f"v{new.version} was rolled back: {verdict.reason}", fix="millrace history")
+    return {"outcome": verdict.outcome, "reason": verdict.reason, "health": health}
+
+
+def release(
+    wiring: Wiring, version: ModelVersion, *, key: str, reason: str, stages: tuple[str, ...] = STAGES
+) -> DeployResult:
+    """Deploy a version to the stages in order, each proved on its live endpoint. Same `key`, same deploy."""
+    model = wiring.project.get_model(version.model)
+    golden = Golden.from_json(wiring.blobs.get(version.golden))
+
+    def tell(alert: Alert) -> None:
+        raise_alert(wiring.ledger, alert, wiring.environment.channels)
+
+    with ExitStack() as open_endpoints:
+        targets = [
+            _target(stage, open_endpoints.enter_context(live_endpoint(wiring.project, stage, version.model)))
+            for stage in stages
+        ]
+        result = deploy(
+            version,
+            environments=targets,
+            golden=golden,
+            releases=wiring.releases,
+            strategy=model.deploy or Direct(),
+            run_key=key,
+            alert=tell,
+            reason=reason,
+        )
+    if result.is_deployed and stages[-1] == "production":
+        wiring.registry.move_alias(
+            version.model, "champion", version.version, reason=f"in production: {reason}", key=f"{key}:champion"
+        )
+    return result
+
+
+def roll_back(wiring: Wiring, model: str, *, reason: str, to: int | None = None, key: str | None = None) -> Release:
+    """Production runs the last good version again, by one change of a pointer; ``champion`` follows."""
+    done = wiring.releases.rollback("production", model, to=to, reason=reason, key=key)
+    wiring.registry.move_alias(
+        model, "champion", done.version, reason=f"rolled back: {reason}", key=f"{key}:champion" if key else None
+    )
+    wiring.alert(
+        f"rollback:{model}:{done.number}",
+        "critical",
+        model,
+        f"'{model}' was rolled back to v{done.version}",
+        reason,
+        done.to_dict(),
+    )
+    return done
+
+
+def _target(stage: str, endpoint: Endpoint) -> Target:
+    return Target(stage, endpoint.await_digest, endpoint.replay, _ACKNOWLEDGE_S)
+
+
+def await_rollback(wiring: Wiring, release: Release, *, timeout_s: float = 10.0) -> bool | None:
+    """Whether the live server runs the release; None when no server answers."""
+    url = wiring.project.settings.environments[release.environment].server
+    if not url:
+        return None
+    endpoint = Endpoint(url)
+    try:
+        return None if endpoint.find_health() is None else endpoint.await_digest(release.digest, timeout_s)
+    finally:
+        endpoint.close()

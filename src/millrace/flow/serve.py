@@ -1,0 +1,67 @@
+"""A prediction server of one model in one environment, joined to the ledger, the bundles and the feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from millrace.core.records import Release
+
+if TYPE_CHECKING:
+    from millrace.flow.wiring import Wiring
+    from millrace.serving.server import Server
+
+DEFAULT_PORT = 8000
+
+
+def make_server(
+    wiring: Wiring,
+    model: str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    ready_file: Path | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> Server:
+    """The server of the active environment. Host and port come from its ``server`` URL unless given."""
+    from millrace.serving.server import Server, Settings
+
+    environment = wiring.environment
+    address = urlsplit(environment.server)
+    settings = Settings(
+        host=host or address.hostname or "127.0.0.1",
+        port=port if port is not None else address.port or DEFAULT_PORT,
+        log_folder=prediction_folder(wiring, environment.name, model),
+        ready_file=ready_file,
+        allow_pickle=environment.allow_pickle,
+    )
+
+    def current() -> Release | None:
+        return wiring.releases.current(environment.name, model)
+
+    return Server(
+        current, wiring.blobs, lookup=make_lookup(wiring), settings=settings, clock=wiring.clock, on_ready=on_ready
+    )
+
+
+def make_lookup(wiring: Wiring) -> Callable[[list[str], Mapping[str, Any], datetime], Sequence[Any]]:
+    """Feature values by entity key. A list of features is compiled into a plan once."""
+    plans: dict[tuple[str, ...], Any] = {}
+
+    def lookup(features: list[str], key: Mapping[str, Any], at: datetime) -> Sequence[Any]:
+        name = tuple(features)
+        plan = plans.get(name)
+        if plan is None:
+            plan = plans[name] = wiring.features.plan(features)
+        values: Sequence[Any] = plan.read(key, at)
+        return values
+
+    return lookup
+
+
+def prediction_folder(wiring: Wiring, environment: str, model: str) -> Path:
+    """Where an environment's predictions of a model are logged."""
+    return wiring.project.settings.environments[environment].predictions / environment / model

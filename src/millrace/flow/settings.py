@@ -1,0 +1,275 @@
+"""millrace.toml: where things live, per environment. Unknown keys are errors that name the nearest known one."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from millrace.core.errors import ProjectError, did_you_mean
+
+FILE_NAME = "millrace.toml"
+ENVIRONMENTS = ("development", "staging", "production")
+
+# What an environment may set, and what it is when nobody sets it. Paths are relative to the project's folder.
+_DEFAULTS: dict[str, Any] = {
+    "ledger": "sqlite:///.millrace/ledger.db",
+    "blobs": ".millrace/blobs",
+    "online": "lmdb:///.millrace/online",
+    "predictions": ".millrace/predictions",
+    "server": "",
+    "channels": ["console"],
+    "tracker": "",
+    "executor": "fork",
+    "workers": 2,
+    "allow_pickle": False,
+}
+_ROOT_KEYS = {"name", "definitions", "environment", "defaults", "environments", "channels", "trackers"}
+_EXECUTORS = ("inline", "fork", "spawn")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where one environment's things live. URLs are resolved against the project's folder."""
+
+    name: str
+    ledger: str
+    blobs: str
+    online: str
+    predictions: Path
+    server: str
+    channels: tuple[str, ...]
+    tracker: str
+    executor: str
+    workers: int
+    allow_pickle: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole of millrace.toml, checked."""
+
+    name: str
+    root: Path
+    definitions: Path
+    environment: str
+    environments: Mapping[str, Environment]
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def active(self) -> Environment:
+        """The environment that commands use when none is named."""
+        return self.environments[self.environment]
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above `start` that holds millrace.toml.
+
+    Raises
+    ------
+    ProjectError
+        PROJ-01 when there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise ProjectError(
+        "PROJ-01",
+        f"there is no {FILE_NAME} here or in any folder above",
+        where=str(start),
+        fix="go to a project's folder, pass --project FOLDER, or make one: millrace init NAME",
+    )
+
+
+def load_settings(
+    root: Path, *, environment: str | None = None, variables: Mapping[str, str] | None = None
+) -> Settings:
+    """Read and check millrace.toml in `root`.
+
+    Parameters
+    ----------
+    environment : str, optional
+        Overrides both the file's ``environment`` and ``MILLRACE_ENVIRONMENT``.
+    variables : mapping, optional
+        The process environment; ``MILLRACE_<KEY>`` overrides a key of the active environment.
+
+    Raises
+    ------
+    ProjectError
+        PROJ-02 when the file is not TOML, PROJ-03 with every finding when keys or values are wrong.
+    """
+    path = root / FILE_NAME
+    variables = os.environ if variables is None else variables
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(
+            "PROJ-02", f"{FILE_NAME} cannot be read: {error}", where=str(path), fix="see https://toml.io"
+        ) from error
+    problems: list[ProjectError] = []
+    settings = _build(raw, root, path, environment, variables, problems)
+    if problems:
+        if len(problems) == 1:
+            raise problems[0]
+        raise ProjectError(
+            "PROJ-03", f"{len(problems)} mistakes in {FILE_NAME}", where=str(path), findings=problems
+        )
+    return settings
+
+
+def _build(
+    raw: dict[str, Any],
+    root: Path,
+    path: Path,
+    environment: str | None,
+    variables: Mapping[str, str],
+    problems: list[ProjectError],
+) -> Settings:
+    _check_keys(raw, _ROOT_KEYS, path, "", problems)
+    defaults = _table(raw, "defaults", path, problems)
+    _check_keys(defaults, _DEFAULTS, path, "[defaults] ", problems)
+    given = _table(raw, "environments", path, problems)
+    asked: Any = environment or variables.get("MILLRACE_ENVIRONMENT") or raw.get("environment", ENVIRONMENTS[0])
+    active = str(asked)
+    names = list(dict.fromkeys([*ENVIRONMENTS, *given]))
+    if active not in names:
+        problems.append(
+            ProjectError(
+                "PROJ-04", f"there is no environment '{active}'", where=str(path), fix=did_you_mean(active, names)
+            )
+        )
+    environments = {}
+    for name in names:
+        table = _table(given, name, path, problems)
+        _check_keys(table, _DEFAULTS, path, f"[environments.{name}] ", problems)
+        merged = {**_DEFAULTS, **defaults, **table}
+        if name == active:
+            merged.update(_overrides(variables))
+        environments[name] = _environment(name, merged, root, path, variables, problems)
+    name = raw.get("name")
+    if not isinstance(name, str) or not name:
+        problems.append(ProjectError("PROJ-05", "the project has no name", where=str(path), fix='add name = "..."'))
+    return Settings(
+        name=str(name),
+        root=root,
+        definitions=root / str(raw.get("definitions", "project.py")),
+        environment=active,
+        environments=environments,
+        channels=_resolve(_table(raw, "channels", path, problems), variables, path, problems),
+        trackers=_resolve(_table(raw, "trackers", path, problems), variables, path, problems),
+    )
+
+
+def _overrides(variables: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, default in _DEFAULTS.items():
+        text = variables.get(f"MILLRACE_{key.upper()}")
+        if text is None:
+            continue
+        if isinstance(default, bool):
+            found[key] = text.lower() in ("1", "true", "yes")
+        elif isinstance(default, int):
+            found[key] = int(text) if text.isdigit() else text
+        elif isinstance(default, list):
+            found[key] = [part for part in text.split(",") if part]
+        else:
+            found[key] = text
+    return found
+
+
+def _environment(
+    name: str,
+    values: dict[str, Any],
+    root: Path,
+    path: Path,
+    variables: Mapping[str, str],
+    problems: list[ProjectError],
+) -> Environment:
+    values = _resolve(values, variables, path, problems)
+    for key, default in _DEFAULTS.items():
+        if type(values[key]) is not type(default):
+            problems.append(
+                ProjectError(
+                    "PROJ-06",
+                    f"[environments.{name}] {key} = {values[key]!r} is not a {type(default).__name__}",
+                    where=str(path),
+                    fix=f"for example: {key} = {default!r}",
+                )
+            )
+            values[key] = default
+    if values["executor"] not in _EXECUTORS:
+        problems.append(
+            ProjectError(
+                "PROJ-06",
+                f"[environments.{name}] executor = {values['executor']!r} is unknown",
+                where=str(path),
+                fix=did_you_mean(values["executor"], _EXECUTORS),
+            )
+        )
+    return Environment(
+        name=name,
+        ledger=_anchored(values["ledger"], root),
+        blobs=_anchored(values["blobs"], root),
+        online=_anchored(values["online"], root),
+        predictions=root / values["predictions"],
+        server=values["server"],
+        channels=tuple(values["channels"]),
+        tracker=values["tracker"],
+        executor=values["executor"],
+        workers=max(1, values["workers"]),
+        allow_pickle=values["allow_pickle"],
+    )
+
+
+def _anchored(url: str, root: Path) -> str:
+    """A file URL or path made absolute against the project; any other URL as it is."""
+    for prefix in ("sqlite:///", "lmdb:///", "file://"):
+        if url.startswith(prefix):
+            return f"{prefix}{root / url.removeprefix(prefix)}"
+    return url if "://" in url else str(root / url)
+
+
+def _resolve(
+    value: Any, variables: Mapping[str, str], path: Path, problems: list[ProjectError]
+) -> Any:
+    """`value` with each ``{env = "NAME"}`` replaced by that variable: secrets never stand in the file."""
+    if isinstance(value, dict):
+        if set(value) == {"env"}:
+            found = variables.get(str(value["env"]))
+            if found is None:
+                problems.append(
+                    ProjectError(
+                        "PROJ-07",
+                        f"the environment variable {value['env']} is not set",
+                        where=str(path),
+                        fix=f"export {value['env']}=... before running",
+                    )
+                )
+                return ""
+            return found
+        return {key: _resolve(part, variables, path, problems) for key, part in value.items()}
+    return value
+
+
+def _table(raw: Mapping[str, Any], key: str, path: Path, problems: list[ProjectError]) -> dict[str, Any]:
+    value = raw.get(key, {})
+    if isinstance(value, dict):
+        return value
+    problems.append(ProjectError("PROJ-06", f"{key} = {value!r} is not a table", where=str(path), fix=f"[{key}]"))
+    return {}
+
+
+def _check_keys(
+    table: Mapping[str, Any], allowed: Any, path: Path, prefix: str, problems: list[ProjectError]
+) -> None:
+    problems.extend(
+        ProjectError(
+            "PROJ-08", f"{prefix}unknown key '{key}'", where=str(path), fix=did_you_mean(key, allowed)
+        )
+        for key in table
+        if key not in allowed
+    )

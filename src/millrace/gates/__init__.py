@@ -1,0 +1,1 @@
+"""May this model go out: one kind of gate per file."""

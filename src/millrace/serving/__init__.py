@@ -1,0 +1,1 @@
+"""Answer predictions: bundle, predictor, prediction log, HTTP app."""

@@ -1,0 +1,1 @@
+"""Fit, evaluate and package a model."""

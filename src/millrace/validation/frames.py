@@ -1,0 +1,50 @@
+"""Data frames of any kind as Arrow tables, for the validator and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from millrace.core.errors import DataError
+
+
+def to_table(data: Any) -> pa.Table:
+    """`data` (pyarrow, polars, pandas, or a mapping of columns) as a table with the same columns and rows.
+
+    A pandas column that mixes types becomes text, so that a type rule can say what is wrong with it. NaN in a pandas
+    column is missing.
+
+    Raises
+    ------
+    DataError
+        VALID-05 for anything that is not a table.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, pl.LazyFrame):
+        return data.collect().to_arrow()
+    if isinstance(data, pl.DataFrame):
+        return data.to_arrow()
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
+        columns = [_array(data.iloc[:, position]) for position in range(len(data.columns))]
+        return pa.Table.from_arrays(columns, names=[str(name) for name in data.columns])
+    if isinstance(data, Mapping):
+        return pa.Table.from_arrays([_array(values) for values in data.values()], names=list(map(str, data)))
+    raise DataError(
+        "VALID-05",
+        f"a {type(data).__name__} is not a table",
+        fix="give a pandas or polars DataFrame, or a pyarrow Table",
+    )
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        # A value that is not equal to itself is NaN: missing.
+        return pa.array([None if value is None or value != value else str(value) for value in values], pa.string())

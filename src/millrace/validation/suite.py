@@ -1,0 +1,276 @@
+"""Suites of expectations in Great Expectations' JSON form. Standard library only.
+
+A suite written by GX 1.x is read and written back unchanged, keys this engine does not know included. One of GX 0.x
+is read too, and written in the 1.x form.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from millrace.core.definition import caller_place, report
+from millrace.core.errors import DataError, MillraceError, ProjectError, did_you_mean
+from millrace.core.records import Severity
+from millrace.store.disk import write_atomic
+from millrace.validation.signatures import (
+    SIGNATURES,
+    argument_mistakes,
+    is_supported,
+    unsupported_parts,
+)
+
+SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One rule on a batch.
+
+    Parameters
+    ----------
+    type : str
+        GX's name, such as ``expect_column_values_to_be_between``.
+    kwargs : mapping
+        Its arguments.
+    meta : mapping, optional
+    severity : {"critical", "warning", "info"}
+        A failed critical rule blocks the batch.
+    id : str, optional
+    extra : mapping
+        Keys of the JSON object that Millrace does not use; kept.
+    keys : sequence of str
+        The keys of that object in their order; kept.
+    """
+
+    type: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] | None = field(default_factory=dict)
+    severity: Severity = "critical"
+    id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    keys: Sequence[str] = field(default=("type", "kwargs", "meta", "severity"), repr=False, compare=False)
+
+    @property
+    def column(self) -> str | None:
+        """The one column the rule is about, None for a rule about several or none."""
+        column = self.kwargs.get("column")
+        return column if isinstance(column, str) else None
+
+    @property
+    def suggestion(self) -> str | None:
+        """What was probably meant, when the rule says the opposite of what people mean by it."""
+        mostly = self.kwargs.get("mostly")
+        if self.type != "expect_column_values_to_be_null" or mostly in (None, 1):
+            return None
+        return (
+            f"this demands that at least {mostly:.0%} of the values ARE missing; if at most {1 - mostly:.0%} may be "
+            f"missing, write expect_column_values_to_not_be_null(column={self.column!r}, mostly={mostly})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """GX 1.x JSON form."""
+        own = {"type": self.type, "kwargs": self.kwargs, "meta": self.meta, "severity": self.severity, "id": self.id}
+        facts = {**own, **self.extra}
+        written = {key: facts[key] for key in self.keys}
+        added = {key: value for key, value in own.items() if value and value != "critical" and key not in written}
+        return copy.deepcopy({**written, **added})
+
+
+@dataclass
+class Suite:
+    """A named list of expectations. Its methods are the expectations: each adds one and returns the suite.
+
+    >>> suite = Suite("orders").expect_column_values_to_be_between("amount", min_value=0)
+    >>> suite.expectations[0].kwargs
+    {'column': 'amount', 'min_value': 0}
+    """
+
+    name: str
+    expectations: list[Expectation] = field(default_factory=list)
+    meta: Mapping[str, Any] | None = field(default_factory=dict)
+    id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    keys: Sequence[str] = field(default=("name", "expectations", "meta"), repr=False, compare=False)
+    place: str | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.place = self.place or caller_place()
+
+    def __getattr__(self, name: str) -> Callable[..., Suite]:
+        if not name.startswith("expect_"):
+            raise AttributeError(f"'Suite' has no attribute {name!r}")
+
+        def add(*values: Any, severity: Severity = "critical", **arguments: Any) -> Suite:
+            return self._expect(name, values, severity, arguments)
+
+        add.__name__ = name
+        return add
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *SIGNATURES])
+
+    def add(self, expectation: Expectation) -> Suite:
+        """Append `expectation`; returns the suite."""
+        self.expectations.append(expectation)
+        return self
+
+    def without(self, column: str) -> Suite:
+        """The suite for rows that do not carry `column`, such as a label that is not known yet."""
+        kept = []
+        for rule in self.expectations:
+            names = rule.kwargs.get("column_list") or rule.kwargs.get("column_set") or ()
+            if rule.column == column or (column in names and not rule.type.startswith("expect_table_")):
+                continue
+            kwargs = dict(rule.kwargs)
+            for key in ("column_list", "column_set"):
+                if column in (kwargs.get(key) or ()):
+                    kwargs[key] = [name for name in kwargs[key] if name != column]
+            kept.append(Expectation(rule.type, kwargs, rule.meta, rule.severity, rule.id, rule.extra, rule.keys))
+        return Suite(self.name, kept, self.meta, self.id, self.extra, self.keys, self.place)
+
+    def findings(self) -> list[MillraceError]:
+        """Every mistake in the suite that can be seen without data.
+
+        PROJ-30 a rule the engine does not run, PROJ-31 wrong arguments, PROJ-32 a rule that says the opposite of
+        what is meant, PROJ-33 no rule at all.
+        """
+        found: list[MillraceError] = []
+        if not self.expectations:
+            found.append(ProjectError("PROJ-33", f"the suite '{self.name}' has no rule: it can pass nothing"))
+        for number, rule in enumerate(self.expectations, 1):
+            where = f"suite '{self.name}', expectation {number}"
+            found.extend(_mistakes(rule, where))
+            if rule.suggestion:
+                found.append(ProjectError("PROJ-32", f"{rule.type}: {rule.suggestion}", where=where))
+        return found
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], *, where: str | None = None) -> Suite:
+        """The suite in a GX JSON object. Raises DataError VALID-03 with everything that is not of that form."""
+        findings: list[MillraceError] = []
+        entries = document.get("expectations")
+        name = document.get("name", document.get("expectation_suite_name"))
+        if not isinstance(name, str) or not isinstance(entries, list):
+            findings.append(DataError("VALID-03", "a suite is an object with a 'name' and a list 'expectations'"))
+        rules = (
+            [_read_rule(n, entry, findings) for n, entry in enumerate(entries, 1)] if isinstance(entries, list) else []
+        )
+        if findings:
+            raise DataError(
+                "VALID-03",
+                "this is not a suite of Great Expectations",
+                where=where,
+                fix='write {"name": "...", "expectations": [{"type": "expect_...", "kwargs": {...}}]}',
+                findings=findings,
+            )
+        keys = ["name" if key == "expectation_suite_name" else key for key in document]
+        own = {"name", "expectations", "meta", "id"}
+        extra = {key: copy.deepcopy(document[key]) for key in keys if key not in own}
+        facts = copy.deepcopy(document)
+        return cls(str(name), [r for r in rules if r], facts.get("meta"), facts.get("id"), extra, keys, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """GX 1.x JSON form; what was read comes out unchanged."""
+        rules = [rule.to_dict() for rule in self.expectations]
+        facts = {**self.extra, "name": self.name, "expectations": rules, "meta": self.meta, "id": self.id}
+        return copy.deepcopy({key: facts[key] for key in self.keys})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Suite:
+        """The suite in a JSON file.
+
+        Raises
+        ------
+        DataError
+            VALID-01 (no such file), VALID-02 (not JSON), VALID-03 (not a suite).
+        """
+        file = Path(path)
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            names = [entry.name for entry in file.parent.glob("*.json")] if file.parent.is_dir() else []
+            raise DataError(
+                "VALID-01",
+                f"the suite '{file.name}' cannot be read: {error.strerror}",
+                where=str(file),
+                fix=did_you_mean(file.name, names),
+            ) from error
+        except ValueError as error:
+            raise DataError(
+                "VALID-02", f"the suite '{file.name}' is not JSON: {error}", where=str(file), fix="mend that line"
+            ) from error
+        return cls.from_dict(document if isinstance(document, dict) else {}, where=str(file))
+
+    def save(self, path: str | Path) -> None:
+        """Write the suite as JSON, whole at every instant. Raises StoreError STORE-01 or STORE-04."""
+        write_atomic(Path(path), (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+
+    def _expect(self, name: str, values: Sequence[Any], severity: Severity, arguments: Mapping[str, Any]) -> Suite:
+        names = SIGNATURES[name].names if is_supported(name) else ()
+        kwargs = {key: _plain(value) for key, value in {**dict(zip(names, values, strict=False)), **arguments}.items()}
+        rule = Expectation(name, kwargs, severity=severity)
+        problems = _mistakes(rule, caller_place())
+        if not problems and len(values) > len(names):
+            what = f"{name} takes {len(names)} arguments, not {len(values)}"
+            problems = [ProjectError("PROJ-31", what, where=caller_place())]
+        for problem in problems:
+            report(problem)
+        return self if problems else self.add(rule)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it: sets become sorted lists, times become text."""
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=repr)
+    if isinstance(value, (list, tuple, range)):
+        return [_plain(item) for item in value]
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _mistakes(rule: Expectation, where: str | None) -> list[MillraceError]:
+    parts = unsupported_parts(rule.type, rule.kwargs)
+    if parts:
+        return [ProjectError("PROJ-30", part, where=where) for part in parts]
+    found: list[MillraceError] = [
+        ProjectError("PROJ-31", f"{rule.type} {mistake}", where=where)
+        for mistake in argument_mistakes(rule.type, rule.kwargs)
+    ]
+    if rule.severity not in SEVERITIES:
+        found.append(
+            ProjectError(
+                "PROJ-31",
+                f"{rule.type} has the severity {rule.severity!r}",
+                where=where,
+                fix=did_you_mean(str(rule.severity), SEVERITIES),
+            )
+        )
+    return found
+
+
+def _read_rule(number: int, entry: Any, findings: list[MillraceError]) -> Expectation | None:
+    entry = entry if isinstance(entry, Mapping) else {}
+    kind = entry.get("type", entry.get("expectation_type"))
+    kwargs = entry.get("kwargs", {})
+    severity: Any = entry.get("severity") or "critical"
+    problem = None
+    if not isinstance(kind, str):
+        problem = "has no 'type'"
+    elif not isinstance(kwargs, Mapping):
+        problem = f"({kind}) has kwargs that are no object"
+    elif severity not in SEVERITIES:
+        problem = f"({kind}) has the severity {severity!r}; {did_you_mean(str(severity), SEVERITIES)}"
+    if problem:
+        findings.append(DataError("VALID-03", f"expectation {number} {problem}"))
+        return None
+    keys = ["type" if key == "expectation_type" else key for key in entry]
+    facts = copy.deepcopy(dict(entry))
+    own = {"type", "expectation_type", "kwargs", "meta", "id"}
+    # A severity of null is kept as it was; everything that asks gets "critical".
+    own |= {"severity"} if entry.get("severity") else set()
+    extra = {key: value for key, value in facts.items() if key not in own}
+    return Expectation(str(kind), facts.get("kwargs", {}), facts.get("meta"), severity, facts.get("id"), extra, keys)

@@ -1,0 +1,116 @@
+"""Rules on the table as a whole: its columns and how many rows it has. They read no value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from millrace.core.errors import did_you_mean, nearest
+from millrace.validation.arrow_types import TYPE_NAMES, find_type, is_numeric_name
+from millrace.validation.batch import Batch, CannotCheck, plain_type, type_name
+from millrace.validation.check import Check, Finding, is_within
+
+Kwargs = Mapping[str, Any]
+
+
+def ordered_columns(batch: Batch, kwargs: Kwargs) -> Check:
+    wanted = list(kwargs["column_list"])
+    size = max(len(wanted), len(batch.names))
+    pairs = zip(_padded(wanted, size), _padded(batch.names, size), strict=True)
+    mismatched = [
+        {"Expected Column Position": position, "Expected": expected, "Found": found}
+        for position, (expected, found) in enumerate(pairs)
+        if expected != found
+    ]
+    result: dict[str, Any] = {"observed_value": batch.names}
+    if mismatched:
+        result["details"] = {"mismatched": mismatched}
+    return _known(not mismatched, result)
+
+
+def column_set(batch: Batch, kwargs: Kwargs) -> Check:
+    wanted, found = set(kwargs["column_set"]), set(batch.names)
+    is_exact = kwargs.get("exact_match") is not False
+    parts = {"unexpected": sorted(found - wanted) if is_exact else [], "missing": sorted(wanted - found)}
+    mismatched = {name: names for name, names in parts.items() if names}
+    result: dict[str, Any] = {"observed_value": sorted(found)}
+    if mismatched:
+        result["details"] = {"mismatched": mismatched}
+    return _known(not mismatched, result)
+
+
+def column_exists(batch: Batch, kwargs: Kwargs) -> Check:
+    column, position = kwargs["column"], kwargs.get("column_index")
+    if column not in batch.names:
+        close = nearest(column, batch.names)
+        return _known(False, {"details": {"nearest": close}} if close else {})
+    index = batch.names.index(column)
+    return _known(position is None or index == position, {"observed_value": index} if position is not None else {})
+
+
+def column_count(batch: Batch, kwargs: Kwargs) -> Check:
+    return _known(len(batch.names) == kwargs["value"], {"observed_value": len(batch.names)})
+
+
+def row_count(batch: Batch, kwargs: Kwargs) -> Check:
+    return _known(batch.rows == kwargs["value"], {"observed_value": batch.rows})
+
+
+def row_count_between(batch: Batch, kwargs: Kwargs) -> Check:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    if any(bound is not None and not isinstance(bound, (int, float)) for bound in (low, high)):
+        raise CannotCheck(f"a count of rows cannot be compared with {low!r} and {high!r}")
+    return _known(is_within(batch.rows, kwargs, low, high), {"observed_value": batch.rows})
+
+
+def column_type(batch: Batch, kwargs: Kwargs) -> Check:
+    names = list(kwargs["type_list"]) if "type_list" in kwargs else [kwargs["type_"]]
+    found = plain_type(batch.type_of(kwargs["column"]))
+    tests = {name: find_type(name) for name in names}
+    unknown = [name for name, test in tests.items() if test is None]
+    if any(test is not None and (test(found) or test(batch.type_of(kwargs["column"]))) for test in tests.values()):
+        return _known(True, {"observed_value": type_name(found)})
+    if unknown:
+        raise CannotCheck(f"{unknown[0]!r} is no type name: {did_you_mean(unknown[0], TYPE_NAMES)}")
+    if batch.kind(kwargs["column"]) != "text" or not any(map(is_numeric_name, names)):
+        return _known(False, {"observed_value": type_name(found)})
+    return _text_for_numbers(batch, kwargs["column"])
+
+
+def _text_for_numbers(batch: Batch, column: str) -> Check:
+    # Text where numbers are due: usually a few values made the whole column text, so name them.
+    values = batch.values(column)
+    wrong = values.is_not_null() & values.str.strip_chars().cast(pl.Float64, strict=False).is_null()
+    labels = f"not numbers {column}", f"examples of not numbers {column}"
+
+    def finish(found: Mapping[str, Any]) -> Finding:
+        result: dict[str, Any] = {"observed_value": type_name(batch.type_of(column))}
+        if found[labels[0]]:
+            result["details"] = {"not_numbers": found[labels[0]], "examples": list(found[labels[1]])}
+        return Finding(False, result)
+
+    return Check(
+        finish, {labels[0]: wrong.sum(), labels[1]: values.filter(wrong).unique(maintain_order=True).head(3).implode()}
+    )
+
+
+def _padded(names: list[str], size: int) -> list[str | None]:
+    return [*names, *[None] * (size - len(names))]
+
+
+def _known(success: bool, result: dict[str, Any]) -> Check:
+    return Check(lambda _: Finding(success, result))
+
+
+TABLE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
+    "expect_table_columns_to_match_ordered_list": ordered_columns,
+    "expect_table_columns_to_match_set": column_set,
+    "expect_table_column_count_to_equal": column_count,
+    "expect_table_row_count_to_equal": row_count,
+    "expect_table_row_count_to_be_between": row_count_between,
+    "expect_column_to_exist": column_exists,
+    "expect_column_values_to_be_of_type": column_type,
+    "expect_column_values_to_be_in_type_list": column_type,
+}

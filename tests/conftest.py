@@ -1,0 +1,82 @@
+"""What many tests need: a project folder with a pipeline of plain steps."""
+
+import os
+import textwrap
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+STEPS = '''
+"""A pipeline of plain functions: two branches that join."""
+import os
+import pathlib
+
+import millrace as mr
+
+HERE = pathlib.Path(__file__).parent
+
+
+def note(name):
+    with open(HERE / "notes.txt", "a") as file:
+        file.write(name + "\\n")
+
+
+def kill_once(name):
+    """SIGKILL this process, or its coordinator, the first time the step named in kill.txt gets here."""
+    wanted = HERE / "kill.txt"
+    if not wanted.exists():
+        return
+    step, _, whom = wanted.read_text().partition(" ")
+    if step == name:
+        wanted.unlink()
+        os.kill(os.getppid() if whom == "coordinator" else os.getpid(), 9)
+
+
+def first():
+    kill_once("first")
+    note("first")
+    return {"n": 1}
+
+
+def left(number):
+    kill_once("left")
+    note("left")
+    return number["n"] + 10
+
+
+def right(number):
+    kill_once("right")
+    note("right")
+    return number["n"] + 100
+
+
+def join(a, b, context):
+    kill_once("join")
+    context.wiring.ledger.append("effect", "join", {"sum": a + b}, key=context.key)
+    note("join")
+    return a + b
+
+
+pipeline = mr.Pipeline(
+    "sums",
+    [
+        mr.Step("first", first, outputs=["number"], retry_delay="0s"),
+        mr.Step("left", left, {"number": "first.number"}, ["a"], retry_delay="0s"),
+        mr.Step("right", right, {"number": "first.number"}, ["b"], retry_delay="0s"),
+        mr.Step("join", join, {"a": "left.a", "b": "right.b"}, ["sum"], retry_delay="0s"),
+    ],
+)
+'''
+
+
+@pytest.fixture
+def write_project(tmp_path):
+    """A function that writes a project folder and returns it."""
+
+    def write(definitions=STEPS, settings=""):
+        (tmp_path / "millrace.toml").write_text(f'name = "sums"\n{settings}')
+        (tmp_path / "project.py").write_text(textwrap.dedent(definitions))
+        return tmp_path
+
+    return write

@@ -1,0 +1,239 @@
+"""What the past says of a moment is what the online store said at it: the same bits, for any log and any order."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from millrace.core.clock import ManualClock
+from millrace.features import aggregation as mr
+from millrace.features.columns import TIME
+from millrace.features.entity import Entity
+from millrace.features.lmdb_store import open_lmdb
+from millrace.features.store import FeatureStore
+from millrace.features.view import FeatureView
+from millrace.testing.memory_store import open_memory
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+LATE = timedelta(minutes=10)
+SPAN_MINUTES = 60
+
+
+def minute(number: float) -> datetime:
+    return START + timedelta(minutes=number)
+
+
+ints = st.none() | st.integers(-3, 3) | st.sampled_from([2**53 + 1, -(2**63), 2**63 - 1])
+floats = st.none() | st.floats(allow_nan=True, width=64) | st.sampled_from([0.1, 0.2, 0.3, -0.0, 0.0, 1e300, -1e300])
+rows = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from([1, 1, 1, 2, None]),
+        "shop": st.sampled_from(["a", "a", "b"]),
+        "ts": st.none() | st.integers(0, SPAN_MINUTES),
+        "created": st.none() | st.integers(0, SPAN_MINUTES + 20),
+        "i": ints,
+        "f": floats,
+        "s": st.none() | st.sampled_from(["", "x", "längerer Text", "z" * 50]),
+        "b": st.none() | st.booleans(),
+        "when": st.none() | st.integers(0, 5),
+    }
+)
+batches = st.lists(st.lists(rows, max_size=12), min_size=1, max_size=6)
+spans = st.sampled_from([None, "1m", "7m", "30m", "1d"])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()), ("shop", pa.string()), ("ts", TIME), ("created", TIME), ("i", pa.int64()),
+        ("f", pa.float64()), ("s", pa.string()), ("b", pa.bool_()), ("when", TIME),
+    ]
+)  # fmt: skip
+
+
+def to_rows(batch: list[dict[str, Any]]) -> pa.Table:
+    times = {"ts", "created", "when"}
+    columns = {
+        name: [minute(row[name]) if name in times and row[name] is not None else row[name] for row in batch]
+        for name in SCHEMA.names
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def as_a_log(view: FeatureView, batches: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """The batches without events that an earlier one holds: an event pushed twice stands in a log once."""
+    names = ["ts", *view.keys, *view.columns, *([view.source.created] if view.source.created else [])]
+    seen: set[str] = set()
+    log = []
+    for batch in batches:
+        facts = [repr([None if row[name] != row[name] else row[name] for name in names]) for row in batch]
+        log.append([row for row, fact in zip(batch, facts, strict=True) if fact not in seen])
+        seen.update(facts)
+    return log
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> FeatureView:
+    source = SimpleNamespace(
+        name="log",
+        event_time="ts",
+        created=draw(st.sampled_from([None, "created"])),
+        delay=draw(st.sampled_from([None, timedelta(minutes=5)])),
+    )
+    pool: dict[str, Any] = {
+        "last_i": "i", "last_f": mr.last("f"), "last_s": "s", "last_b": "b", "last_when": "when",
+        "lag_i": mr.lag("i", draw(st.integers(0, 4))), "lag_s": mr.lag("s", 1),
+        "days": mr.days_since_last(),
+        **{
+            f"{rule.__name__}_{column}": rule(column, window=draw(spans))
+            for rule in (mr.mean, mr.sum, mr.min, mr.max, mr.std, mr.count)
+            for column in ("i", "f", "b")
+        },
+        "n": mr.count(window=draw(spans)), "n_s": mr.count("s", window=draw(spans)),
+    }  # fmt: skip
+    names = draw(st.lists(st.sampled_from(sorted(pool)), min_size=1, max_size=6, unique=True))
+    return FeatureView(
+        "v",
+        entity=draw(st.sampled_from([None, Entity("e", key="id"), Entity("e2", key=("shop", "id"))])),
+        source=source,
+        features={name: pool[name] for name in names},
+        ttl=draw(st.sampled_from([None, 0, "1m", "20m"])),
+        event_key=("i", "f", "s", "b", "when"),
+    )
+
+
+def open_store(view: FeatureView, log: pa.Table, online: Any, now: datetime) -> FeatureStore:
+    def read(source: Any, start: datetime | None, end: datetime | None) -> pa.Table:
+        table = log
+        if start is not None:
+            table = table.filter(pc.greater_equal(table["ts"], pa.scalar(start, TIME)))
+        if end is not None:
+            table = table.filter(pc.less(table["ts"], pa.scalar(end, TIME)))
+        return table
+
+    return FeatureStore([view], read=read, online=online, clock=ManualClock(now), late=LATE)
+
+
+def bits(value: Any) -> Any:
+    return (type(value), struct.pack("<d", value) if isinstance(value, float) else value)
+
+
+def assert_online_is_offline(store: FeatureStore, log: pa.Table, now: datetime, moments: list[float]) -> None:
+    view = store.views["v"]
+    entities = [{"shop": shop, "id": number} for shop in ("a", "b", "new") for number in (1, 2, 3, None)]
+    asked = [{**entity, "event_time": minute(at)} for entity in entities for at in moments]
+    past = store.get_historical_features(asked, [view]).to_arrow()
+    assert past.num_rows == len(asked)
+    answers = past.to_pylist()
+    times = Counter[str]()
+    for at in moments:
+        online = store.plan([view]).lookup(entities, minute(at))
+        for place, entity in enumerate(entities):
+            (row,) = [row for row in answers if row["event_time"] == minute(at) and row.items() >= entity.items()]
+            for name in view.features:
+                status = online.statuses[name][place]
+                times[status] += 1
+                if status == "trimmed":
+                    assert minute(at) < min(now, latest(view, log)) - LATE
+                    continue
+                assert bits(online.values[name][place]) == bits(row[name]), (name, at, entity, status)
+                assert (status == "present") == (row[name] is not None)
+    for status in times:
+        event(f"status {status}")
+
+
+def latest(view: FeatureView, log: pa.Table) -> datetime:
+    return pc.max(log["ts"]).as_py() + view.delay
+
+
+moments = st.lists(st.integers(-1, SPAN_MINUTES + 40), min_size=1, max_size=8, unique=True)
+nows = st.integers(0, 200)
+quiet = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(quiet, max_examples=150)
+@given(definitions(), batches, st.data(), moments, nows)
+def test_after_pushes(view: FeatureView, log: Any, data: st.DataObject, moments: list[float], now: int) -> None:
+    log = as_a_log(view, log)
+    table = pa.concat_tables([to_rows(batch) for batch in log])
+    store = open_store(view, table, open_memory(), minute(now))
+    for place, batch in enumerate(log):
+        store.push("v", to_rows(batch))
+        again = data.draw(st.integers(-1, place))
+        if again >= 0:
+            store.push("log", to_rows(log[again]))
+
+    assert_online_is_offline(store, table, minute(now), moments)
+
+
+@settings(quiet, max_examples=150)
+@given(definitions(), batches, st.data(), moments, nows)
+def test_after_materialize_over_pushes(
+    view: FeatureView, log: Any, data: st.DataObject, moments: list[float], now: int
+) -> None:
+    """In any order of intervals, with rows pushed before in any order, the log's order is what counts."""
+    log = as_a_log(view, log)
+    table = pa.concat_tables([to_rows(batch) for batch in log])
+    store = open_store(view, table, open_memory(), minute(now))
+    for batch in data.draw(st.permutations(log)):
+        if data.draw(st.booleans()):
+            store.push("v", to_rows(batch))
+    edges = [-1.0, 13, 14, 40, SPAN_MINUTES + 1]
+    for begin, end in data.draw(st.permutations(list(zip(edges[:-1], edges[1:], strict=True)))):
+        store.materialize(minute(begin), minute(end), chunk=data.draw(st.sampled_from(["5m", "1h"])))
+    if data.draw(st.booleans()):
+        store.materialize(None, minute(SPAN_MINUTES + 1))
+
+    assert_online_is_offline(store, table, minute(now), moments)
+
+
+@settings(quiet, max_examples=25)
+@given(definitions(), batches, moments, nows)
+def test_in_lmdb(view: FeatureView, log: Any, moments: list[float], now: int) -> None:
+    log = as_a_log(view, log)
+    table = pa.concat_tables([to_rows(batch) for batch in log])
+    with tempfile.TemporaryDirectory() as folder:
+        online = open_lmdb(folder)
+        store = open_store(view, table, online, minute(now))
+        for batch in log:
+            store.push("v", to_rows(batch))
+        store.materialize_incremental(minute(30))
+        store.materialize_incremental(minute(SPAN_MINUTES + 1))
+        assert_online_is_offline(store, table, minute(now), moments)
+        online.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 127, 128, 129, 1000, 20_000])
+def test_long_windows_have_the_same_bits_wherever_they_lie(size: int) -> None:
+    """Blocks of pairwise summation, vector lanes and buffers all have edges; a window may start at any of them."""
+    import numpy as np
+
+    values = np.random.default_rng(size).normal(size=size) * 10.0 ** np.random.default_rng(1).integers(-9, 9, size)
+    log = pa.table(
+        {
+            "id": np.repeat([1, 2], [3, size]),
+            "ts": pa.array([minute(number / 60) for number in [*range(3), *range(size)]], TIME),
+            "f": np.concatenate(([1.0, 2.0, 3.0], values)),
+        }
+    )
+    source = SimpleNamespace(name="log", event_time="ts", created=None, delay=None)
+    rules = {rule.__name__: rule("f", window="100m") for rule in (mr.mean, mr.sum, mr.min, mr.max, mr.std)}
+    view = FeatureView("v", entity=Entity("e", key="id"), source=source, features={**rules, "all": mr.sum("f")})
+    store = open_store(view, log, open_memory(), minute(1000))
+    store.materialize(None, minute(1000))
+    ends = sorted({0, size // 3, size // 2, size - 1})
+    asked = [{"id": 2, "event_time": minute(number / 60)} for number in ends]
+
+    past = store.get_historical_features(asked, ["v"]).to_arrow().to_pylist()
+
+    plan = store.plan(["v"])
+    for row in past:
+        online = plan.read({"id": 2}, row["event_time"])
+        assert [bits(value) for value in online] == [bits(row[name]) for name in plan.names]
