@@ -77,7 +77,7 @@ def _mean(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
 
 def _min(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
     # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
-    return _reduce(np.minimum, values, starts, ends), ends > starts
+    return _reduce(np.minimum, values + values.dtype.type(0), starts, ends), ends > starts
 
 
 def _max(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:

@@ -113,7 +113,7 @@ def to_table(frame: Any) -> pa.Table:
         if hasattr(frame, "to_arrow"):  # polars
             return frame.to_arrow()
         if hasattr(frame, "iloc"):  # pandas
-            return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+            return _from_pandas(frame)
         if isinstance(frame, Mapping):
             return pa.table({name: _from_python(values) for name, values in frame.items()})
         rows = list(frame)
@@ -150,6 +150,19 @@ def to_times(data: pa.ChunkedArray | pa.Array, *, what: str) -> tuple[Ints, Bool
         )
     array = _cast(array, "time", "time")
     return _numbers(array, "time"), np.asarray(array.is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    # Arrow takes zoned times by a way that pandas warns of; as times in UTC without zone they go the plain way.
+    zoned = [name for name, dtype in frame.dtypes.items() if getattr(dtype, "tz", None) is not None]
+    if zoned:
+        frame = frame.assign(**{name: frame[name].dt.tz_convert("UTC").dt.tz_localize(None) for name in zoned})
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    for name in zoned:
+        place = table.column_names.index(name)
+        unit = table.schema.field(place).type.unit
+        table = table.set_column(place, name, table[name].cast(pa.timestamp(unit, "UTC")))
+    return table
 
 
 def _from_python(values: Any) -> pa.Array:

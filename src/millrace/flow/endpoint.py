@@ -103,7 +103,7 @@ class Endpoint:
 @contextmanager
 def live_endpoint(project: Project, environment: str, model: str) -> Iterator[Endpoint]:
     """The environment's server if it answers, else a temporary one of this project, ended with the block."""
-    url = project.settings.environments[environment].server
+    url = project.settings.environments[environment].server_of(model)
     if url:
         endpoint = Endpoint(url)
         health = endpoint.find_health()

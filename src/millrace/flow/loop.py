@@ -97,14 +97,15 @@ class Loop:
                 self._check_schedule(model, trigger, version)
             elif trigger.kind in ("degradation", "drift"):
                 monitor = f"{trigger.kind}{number or ''}"
-                begin = self._begin(model, release, monitor)
+                begin = self._begin(model, release, monitor, trigger.window)
                 while (window := self._next(model, trigger, monitor, begin)) is not None:
                     self._judge(model, trigger, version, window)
 
-    def _begin(self, model: Model, release: Release, monitor: str) -> datetime:
+    def _begin(self, model: Model, release: Release, monitor: str, length: timedelta) -> datetime:
         """When the present release began; its predecessor's answers are not its own."""
         begin = from_text(release.at)
         if release.number > 1:
+            first = self.wiring.releases.history("production", model.name)[0]
             restart_windows(
                 self.wiring.ledger,
                 model.name,
@@ -112,6 +113,8 @@ class Loop:
                 begin=begin,
                 reason=f"release {release.number} of v{release.version}",
                 key=str(release.number),
+                grid=from_text(first.at),
+                length=length,
             )
         return begin
 

@@ -111,7 +111,7 @@ def _target(stage: str, endpoint: Endpoint) -> Target:
 
 def await_rollback(wiring: Wiring, release: Release, *, timeout_s: float = 10.0) -> bool | None:
     """Whether the live server runs the release; None when no server answers."""
-    url = wiring.project.settings.environments[release.environment].server
+    url = wiring.project.settings.environments[release.environment].server_of(release.model)
     if not url:
         return None
     endpoint = Endpoint(url)

@@ -26,11 +26,11 @@ def make_server(
     ready_file: Path | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> Server:
-    """The server of the active environment. Host and port come from its ``server`` URL unless given."""
+    """The server of the active environment. Host and port come from its URL for the model unless given."""
     from millrace.serving.server import Server, Settings
 
     environment = wiring.environment
-    address = urlsplit(environment.server)
+    address = urlsplit(environment.server_of(model))
     settings = Settings(
         host=host or address.hostname or "127.0.0.1",
         port=port if port is not None else address.port or DEFAULT_PORT,

@@ -21,6 +21,7 @@ _DEFAULTS: dict[str, Any] = {
     "online": "lmdb:///.millrace/online",
     "predictions": ".millrace/predictions",
     "server": "",
+    "servers": {},
     "channels": ["console"],
     "tracker": "",
     "executor": "fork",
@@ -41,11 +42,16 @@ class Environment:
     online: str
     predictions: Path
     server: str
+    servers: Mapping[str, str]
     channels: tuple[str, ...]
     tracker: str
     executor: str
     workers: int
     allow_pickle: bool
+
+    def server_of(self, model: str) -> str:
+        """URL of the server that answers for a model: its own of `servers`, else `server`; empty for none."""
+        return self.servers.get(model, self.server)
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,8 @@ def _overrides(variables: Mapping[str, str]) -> dict[str, Any]:
             found[key] = int(text) if text.isdigit() else text
         elif isinstance(default, list):
             found[key] = [part for part in text.split(",") if part]
+        elif isinstance(default, dict):
+            found[key] = dict(part.partition("=")[::2] for part in text.split(",") if part)
         else:
             found[key] = text
     return found
@@ -217,6 +225,7 @@ def _environment(
         online=_anchored(values["online"], root),
         predictions=root / values["predictions"],
         server=values["server"],
+        servers=values["servers"],
         channels=tuple(values["channels"]),
         tracker=values["tracker"],
         executor=values["executor"],

@@ -65,17 +65,29 @@ def cursor_after(window: Window, *, carry: bool) -> tuple[str, str, dict[str, An
 
 
 def restart_windows(
-    ledger: Ledger, model: str, monitor: str, *, begin: datetime, reason: str, key: str | None = None
+    ledger: Ledger,
+    model: str,
+    monitor: str,
+    *,
+    begin: datetime,
+    reason: str,
+    key: str | None = None,
+    grid: datetime | None = None,
+    length: timedelta | None = None,
 ) -> None:
     """Let the next window of `monitor` start at `begin`: a new version must not answer for the one before it.
 
-    `key` makes it happen once, such as the release it follows.
+    With `grid` and `length`, windows go on ending at `grid` plus whole lengths, so that the first one after a release
+    is shorter instead of every later one being shifted. `key` makes it happen once, such as the release it follows.
     """
-    at = to_text(begin)
+    last_end = begin
+    if grid is not None and length is not None and begin > grid:
+        last_end = grid + length * ((begin - grid) // length)
+    start, end = to_text(begin), to_text(last_end)
     ledger.append(
         "windows_restarted",
         model,
-        {"monitor": monitor, "begin": at, "reason": reason},
+        {"monitor": monitor, "begin": start, "reason": reason},
         key=None if key is None else f"windows:{model}:{monitor}:{key}",
-        sets=[(KIND, f"{model}/{monitor}", {"start": at, "end": at})],
+        sets=[(KIND, f"{model}/{monitor}", {"start": start, "end": end})],
     )

@@ -185,6 +185,7 @@ class App:
             "log": log
             and {
                 "written": log.written,
+                "pending": log.pending,
                 "failures": log.failures,
                 "dropped": log.dropped,
                 "error": log.error and log.error.to_dict(),

@@ -86,6 +86,7 @@ class PredictionLog:
         self.failures = 0
         self.dropped = 0
         self.written = 0
+        self._taken = 0
         self.error: StoreError | None = None
         self._interval = interval_ms / 1000.0
         self._segment_bytes = segment_bytes
@@ -105,6 +106,11 @@ class PredictionLog:
         """Whether the last write was refused; False again after the next that succeeds."""
         return self.error is not None
 
+    @property
+    def pending(self) -> int:
+        """How many taken predictions are not on the disk yet: what a kill at this instant would lose."""
+        return self._taken - self.written - self.dropped
+
     def append(self, predictions: Iterable[Prediction]) -> Future[None] | None:
         """Take predictions for writing.
 
@@ -115,7 +121,9 @@ class PredictionLog:
             disk refuses; None otherwise.
         """
         # A list, so that the queue takes all of them at once: one call's predictions are written together.
-        self._queue.extend([_to_line(prediction) for prediction in predictions])
+        lines = [_to_line(prediction) for prediction in predictions]
+        self._queue.extend(lines)
+        self._taken += len(lines)
         if self.sync != "each":
             return None
         done: Future[None] = Future()

@@ -1,11 +1,11 @@
 """What every online store must do. Subclass, give a `store` fixture, and pytest runs it all.
 
-    class TestMyStore(OnlineStoreContract):
-        @pytest.fixture
-        def store(self):
-            store = open_my_store("my://")
-            yield store
-            store.close()
+class TestMyStore(OnlineStoreContract):
+    @pytest.fixture
+    def store(self):
+        store = open_my_store("my://")
+        yield store
+        store.close()
 """
 
 from __future__ import annotations
