@@ -6,6 +6,7 @@ import struct
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,9 +159,7 @@ def latest(view: FeatureView, log: pa.Table) -> datetime:
     return pc.max(log["ts"]).as_py() + view.delay
 
 
-moments = st.lists(
-    st.integers(-1, 20) | st.integers(21, SPAN_MINUTES + 40), min_size=1, max_size=8, unique=True
-)
+moments = st.lists(st.integers(-1, 20) | st.integers(21, SPAN_MINUTES + 40), min_size=1, max_size=8, unique=True)
 nows = st.integers(0, 20) | st.integers(21, 200)
 quiet = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -193,7 +192,7 @@ def test_after_materialize_over_pushes(
         if data.draw(st.booleans()):
             store.push("v", to_rows(batch))
     edges = [-1.0, 13, 14, 40, SPAN_MINUTES + 1]
-    for begin, end in data.draw(st.permutations(list(zip(edges[:-1], edges[1:], strict=True)))):
+    for begin, end in data.draw(st.permutations(list(pairwise(edges)))):
         store.materialize(minute(begin), minute(end), chunk=data.draw(st.sampled_from(["5m", "1h"])))
     if data.draw(st.booleans()):
         store.materialize(None, minute(SPAN_MINUTES + 1))

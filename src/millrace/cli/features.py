@@ -8,6 +8,7 @@ from typing import Any
 
 from millrace.cli.options import command, open_project, open_wiring
 from millrace.cli.output import print_json, print_table
+from millrace.core.duration import format_duration
 
 
 def add(commands: Any) -> None:
@@ -29,12 +30,12 @@ def list_features(options: argparse.Namespace) -> int:
     rows = [
         {
             "feature": f"{view.name}:{name}",
-            "rule": rule.describe() if hasattr(rule, "describe") else str(rule.to_dict()),
+            "rule": _words(rule),
             "entity": view.entity.name if view.entity else None,
             "source": view.source.name,
         }
         for view in open_project(options).views.values()
-        for name, rule in view.aggregations.items()
+        for name, rule in view.rules.items()
     ]
     if options.json:
         print_json(rows)
@@ -71,20 +72,31 @@ def get_features(options: argparse.Namespace) -> int:
     from millrace.core.clock import from_text
 
     wiring = open_wiring(options)
-    key = dict(pair.partition("=")[::2] for pair in options.key)
-    references = [
-        f"{name}:{feature}"
-        for name in options.feature
-        for feature in ([name.partition(":")[2]] if ":" in name else wiring.project.views[name].features)
-    ] if all(":" in name or name in wiring.project.views for name in options.feature) else options.feature
-    references = [
-        reference if ":" in reference.partition(":")[2] or reference.count(":") == 1 else reference.partition(":")[2]
-        for reference in references
-    ]
+    views = wiring.project.views
+    wanted = [views.get(name, name) for name in options.feature]
+    plan = wiring.features.plan(wanted)
+    row = {name: _key_value(text) for name, _, text in (pair.partition("=") for pair in options.key)}
     at = from_text(options.at) if options.at else None
-    answer = wiring.features.get_online_features(references, entity_rows=[key], at=at).to_dict()
+    answer = plan.lookup([row], at)
+    statuses = answer.statuses
+    rows = [
+        {"feature": name, "value": values[0], "status": statuses[name][0]}
+        for name, values in answer.to_dict().items()
+        if name in statuses
+    ]
     if options.json:
-        print_json(answer)
+        print_json(rows)
     else:
-        print_table([{"feature": name, "value": values[0]} for name, values in answer.items()], ["feature", "value"])
+        print_table(rows, ["feature", "value", "status"])
     return 0
+
+
+def _words(rule: Any) -> str:
+    window = f", {format_duration(rule.window)}" if rule.window is not None else ""
+    steps = f", {rule.steps}" if rule.kind == "lag" else ""
+    return f"{rule.kind}({rule.column or ''}{steps}{window})"
+
+
+def _key_value(text: str) -> int | str:
+    """A key as the store holds it: a whole number where it reads as one."""
+    return int(text) if text.lstrip("-").isdigit() else text

@@ -16,9 +16,11 @@ def add(commands: Any) -> None:
     history.add_argument("--kind", help="only this kind: run, step, decision, version, alias, release, trigger, alert")
     history.add_argument("--last", type=int, default=30, metavar="N", help="how many (default 30; 0 for all)")
     why = command(commands, "explain", "why something was decided, with the evidence", show_explanation)
-    why.add_argument("decision", type=int, help="the decision's number in `millrace history --kind decision`")
+    why.add_argument("decision", type=int, help="the number of a decision, evaluation or trigger in `millrace history`")
     again = command(commands, "replay", "decide again from the recorded evidence; exit 1 if it differs", show_replay)
-    again.add_argument("decision", type=int, help="the decision's number in `millrace history --kind decision`")
+    again.add_argument(
+        "decision", type=int, help="the number of a decision, evaluation or trigger in `millrace history`"
+    )
     ledger = commands.add_parser("ledger", help="the record itself").add_subparsers(metavar="VERB", required=True)
     command(ledger, "verify", "prove that no event was changed, removed or added behind its back", verify)
 
@@ -55,13 +57,17 @@ def show_replay(options: argparse.Namespace) -> int:
 
     done = replay(get_decision(open_ledger(options), options.decision))
     if options.json:
-        print_json(
-            {"is_same": done.is_same, "recorded": done.recorded.to_dict(), "recomputed": done.recomputed.to_dict()}
-        )
+        pairs = [
+            {"recorded": recorded.to_dict(), "recomputed": recomputed.to_dict()}
+            for recorded, recomputed in zip(done.recorded, done.recomputed, strict=True)
+        ]
+        print_json({"is_same": done.is_same, "verdicts": pairs})
     else:
-        print(f"{outcome('same' if done.is_same else 'different')}: {done.recomputed.outcome}")
-        print(f"  recorded    {done.recorded.outcome}: {done.recorded.reason}")
-        print(f"  recomputed  {done.recomputed.outcome}: {done.recomputed.reason}")
+        print(outcome("same" if done.is_same else "different"))
+        for recorded, recomputed in zip(done.recorded, done.recomputed, strict=True):
+            print(f"  {recorded.rule}")
+            print(f"    recorded    {recorded.outcome}: {recorded.reason}")
+            print(f"    recomputed  {recomputed.outcome}: {recomputed.reason}")
     return 0 if done.is_same else 1
 
 
@@ -69,7 +75,9 @@ def verify(options: argparse.Namespace) -> int:
     """Check the chain."""
     found = open_ledger(options).verify()
     if options.json:
-        print_json({"is_intact": found.is_intact, "events": found.events, "head": found.head, "problems": found.problems})
+        print_json(
+            {"is_intact": found.is_intact, "events": found.events, "head": found.head, "problems": found.problems}
+        )
     else:
         print(f"{outcome('intact' if found.is_intact else 'damaged')}: {found.events} events, head {found.head[:16]}")
         for problem in found.problems:

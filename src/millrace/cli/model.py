@@ -26,7 +26,7 @@ def list_versions(options: argparse.Namespace) -> int:
 
     registry = Registry(open_ledger(options))
     models = [options.model] if options.model else registry.models()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in models:
         standing: dict[int, list[str]] = {}
         for alias in registry.aliases(name):
@@ -66,14 +66,16 @@ def show_version(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**version.to_dict(), "gates": gates})
         return 0
-    print(f"{version.model} v{version.version}  {version.created_at[:19]}  bundle {version.digest[:12]}  run {version.run_id}")
+    print(f"{version.model} v{version.version}  {version.created_at[:19]}  run {version.run_id}")
+    print(f"  bundle       {version.digest}")
     for name, value in version.metrics.items():
         print(f"  {name:<12} {value:.4f}")
     for gate in gates:
         print(f"  {outcome(gate['outcome'])}  {gate['rule']}: {gate['reason']}")
     lineage = version.lineage
     code = lineage.get("code", {})
-    print(f"  code         {code.get('commit') or 'not in git'}{' (with uncommitted changes)' if code.get('is_dirty') else ''}")
+    dirty = " (with uncommitted changes)" if code.get("is_dirty") else ""
+    print(f"  code         {code.get('commit') or 'not in git'}{dirty}")
     for name in ("data_digest", "feature_digest", "environment_digest", "function_digest", "python", "seed"):
         print(f"  {name:<12} {lineage.get(name)}")
     return 0

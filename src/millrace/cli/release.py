@@ -14,7 +14,9 @@ def add(commands: Any) -> None:
     """The grammar of these commands."""
     deploy = command(commands, "deploy", "bring a version to staging, prove it, then to production", deploy_version)
     deploy.add_argument("version", help="MODEL:VERSION, or MODEL@ALIAS; VERSION alone when there is one model")
-    deploy.add_argument("--to", choices=("staging", "production"), default="production", help="how far (default: production)")
+    deploy.add_argument(
+        "--to", choices=("staging", "production"), default="production", help="how far (default: production)"
+    )
     deploy.add_argument("--reason", default="by hand", help="why, for the record")
     promote = command(commands, "promote", "move an alias to a version", promote_version)
     promote.add_argument("version", help="MODEL:VERSION, or MODEL@ALIAS")
@@ -34,9 +36,7 @@ def deploy_version(options: argparse.Namespace) -> int:
     wiring = open_wiring(options)
     version = wiring.get_version(options.version)
     stages = STAGES[: STAGES.index(options.to) + 1]
-    result = release(
-        wiring, version, key=new_id("deploy", wiring.clock.now()), reason=options.reason, stages=stages
-    )
+    result = release(wiring, version, key=new_id("deploy", wiring.clock.now()), reason=options.reason, stages=stages)
     if options.json:
         print_json(result.to_dict())
     else:

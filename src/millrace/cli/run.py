@@ -71,7 +71,9 @@ def show_status(options: argparse.Namespace) -> int:
         for name, alias in model["aliases"].items():
             print(f"  {name:<12} v{alias}")
         for release in model["releases"]:
-            print(f"  {release['environment']:<12} v{release['version']}  since {release['at'][:19]}  {release['reason']}")
+            print(
+                f"  {release['environment']:<12} v{release['version']}  since {release['at'][:19]}  {release['reason']}"
+            )
         if model["trigger"]:
             print(f"  {'trigger':<12} {model['trigger']}")
     if status["runs"]:

@@ -15,7 +15,9 @@ def add(commands: Any) -> None:
     serve = command(commands, "serve", "answer predictions over HTTP, following the environment's releases", run_server)
     serve.add_argument("model", nargs="?", help="which model (needed when there are several)")
     serve.add_argument("--host", help="address to bind (default: the environment's server, else loopback)")
-    serve.add_argument("--port", type=int, help="port to bind; 0 takes a free one (default: the environment's, else 8000)")
+    serve.add_argument(
+        "--port", type=int, help="port to bind; 0 takes a free one (default: the environment's, else 8000)"
+    )
     serve.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the URL when requests are taken")
 
 

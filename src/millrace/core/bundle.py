@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+TIE = 1e-6
+"""Scores closer than this are equal. Serving computes in float32: without it, a forest that is split exactly in half
+would answer one class in training and the other one in production."""
+
 Task = Literal["binary", "multiclass", "regression"]
 ColumnType = Literal["int", "float", "bool", "string"]
 

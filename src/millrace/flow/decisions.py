@@ -17,13 +17,17 @@ Judge = Callable[[Mapping[str, Any]], Verdict]
 _ROOMS = ("validation", "drift", "gates", "deployment", "monitoring")
 
 
+# What carries verdicts: a decision of a step, a judged window, and a trigger that fired.
+_KINDS = ("decision", "evaluation", "trigger")
+
+
 @dataclass(frozen=True)
 class Replay:
-    """A decision recomputed from its evidence."""
+    """The verdicts of one event, as they are on the record and as they come out again from their evidence."""
 
     event: Event
-    recorded: Verdict
-    recomputed: Verdict
+    recorded: tuple[Verdict, ...]
+    recomputed: tuple[Verdict, ...]
 
     @property
     def is_same(self) -> bool:
@@ -39,16 +43,16 @@ def all_rules() -> dict[str, Judge]:
 
 
 def get_decision(ledger: Ledger, number: int) -> Event:
-    """The decision recorded as event `number`.
+    """The event `number`, which holds one verdict or several.
 
     Raises
     ------
     StoreError
-        LEDGER-03 when there is no such event, LEDGER-05 when it is not a decision.
+        LEDGER-03 when there is no such event, LEDGER-05 when it holds no verdict.
     """
     event = ledger.get_event(number)
-    if event.kind != "decision":
-        nearby = [other.seq for other in ledger.events("decision")]
+    if event.kind not in _KINDS:
+        nearby = [other.seq for kind in _KINDS for other in ledger.events(kind)]
         close = min(nearby, key=lambda seq: abs(seq - number), default=None)
         raise StoreError(
             "LEDGER-05",
@@ -56,6 +60,12 @@ def get_decision(ledger: Ledger, number: int) -> Event:
             fix=f"the nearest decision is {close}" if close else "nothing was decided yet",
         )
     return event
+
+
+def verdicts_of(event: Event) -> tuple[Verdict, ...]:
+    """What was decided: one verdict, or each of a window's."""
+    found = event.body["verdicts"] if "verdicts" in event.body else [event.body["verdict"]]
+    return tuple(Verdict.from_dict(facts) for facts in found)
 
 
 def replay(event: Event) -> Replay:
@@ -66,23 +76,28 @@ def replay(event: Event) -> Replay:
     ProjectError
         LEDGER-06 when this version of Millrace has no rule of that name.
     """
-    recorded = Verdict.from_dict(event.body["verdict"])
+    recorded = verdicts_of(event)
     rules = all_rules()
-    if recorded.rule not in rules:
-        raise ProjectError(
-            "LEDGER-06", f"no rule '{recorded.rule}' is installed", fix=did_you_mean(recorded.rule, rules)
-        )
-    return Replay(event, recorded, rules[recorded.rule](recorded.evidence))
+    for verdict in recorded:
+        if verdict.rule not in rules:
+            raise ProjectError(
+                "LEDGER-06", f"no rule '{verdict.rule}' is installed", fix=did_you_mean(verdict.rule, rules)
+            )
+    return Replay(event, recorded, tuple(rules[verdict.rule](verdict.evidence) for verdict in recorded))
 
 
 def explain(event: Event) -> list[str]:
     """The decision in plain words: what was decided, on what, and each number that was looked at."""
-    verdict = Verdict.from_dict(event.body["verdict"])
-    lines = [f"{verdict.rule} of {event.subject}: {verdict.outcome}", f"  {verdict.reason}", f"  decided {event.at}"]
-    if event.body.get("run"):
-        lines.append(f"  in run {event.body['run']}, step {event.body.get('step', '?')}")
-    lines.append("  evidence")
-    lines.extend(f"    {line}" for line in _lines(verdict.evidence))
+    lines: list[str] = []
+    for verdict in verdicts_of(event):
+        lines += [f"{verdict.rule} of {event.subject}: {verdict.outcome}", f"  {verdict.reason}"]
+        lines.append(f"  decided {event.at}")
+        if event.body.get("run"):
+            lines.append(f"  in run {event.body['run']}, step {event.body.get('step', '?')}")
+        if event.body.get("window"):
+            lines.append(f"  on the window {event.body['window']['start']} to {event.body['window']['end']}")
+        lines.append("  evidence")
+        lines.extend(f"    {line}" for line in _lines(verdict.evidence))
     return lines
 
 

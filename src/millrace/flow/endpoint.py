@@ -36,7 +36,7 @@ class Endpoint:
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
 
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to one ``/predict`` request. Raises the server's own error, or ServiceError SERVE-31."""
+        """The answer to one ``/predict`` request. Raises the server's own error, or SERVE-32, or SERVE-33."""
         return self._ask("POST", "/predict", request)
 
     def health(self) -> dict[str, Any]:
@@ -70,34 +70,48 @@ class Endpoint:
         self._connection.close()
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        self.send(method, path, body)
+        return self.receive(path)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None) -> None:
+        """Send one request; `receive` takes its answer. Several endpoints can so be asked at the same time."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if data else {}
         try:
             self._connection.request(method, path, data, headers)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(path, error) from error
+
+    def receive(self, path: str) -> dict[str, Any]:
+        """The answer to the request that was sent. Raises the server's own error, or ServiceError."""
+        try:
             response = self._connection.getresponse()
             text = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._connection.close()  # the next request connects anew
-            raise ServiceError(
-                "SERVE-30",
-                f"the server does not answer: {type(error).__name__} {error}",
-                where=f"{self.url}{path}",
-                fix="start it: millrace serve",
-            ) from error
+            raise self._silent(path, error) from error
         try:
             answer: dict[str, Any] = json.loads(text)
         except ValueError as error:
-            raise ServiceError("SERVE-31", "the server's answer is not JSON", where=f"{self.url}{path}") from error
+            raise ServiceError("SERVE-33", "the server's answer is not JSON", where=f"{self.url}{path}") from error
         if response.status != 200:
             facts = answer.get("error", answer)
             raise ServiceError(
-                facts.get("code", "SERVE-31"),
+                facts.get("code", "SERVE-33"),
                 facts.get("what", f"the server answered {response.status}"),
                 where=f"{self.url}{path}",
                 why=facts.get("why"),
                 fix=facts.get("fix"),
             )
         return answer
+
+    def _silent(self, path: str, error: Exception) -> ServiceError:
+        self._connection.close()  # the next request connects anew
+        return ServiceError(
+            "SERVE-32",
+            f"the server does not answer: {type(error).__name__} {error}",
+            where=f"{self.url}{path}",
+            fix="start it: millrace serve",
+        )
 
 
 @contextmanager
@@ -122,7 +136,7 @@ def temporary_server(project: Project, environment: str, model: str) -> Iterator
     Raises
     ------
     ServiceError
-        SERVE-32 when it does not come up.
+        SERVE-34 when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         process, url = start_server(project.root, environment, model, Path(folder))
@@ -151,7 +165,7 @@ def start_server(
             process.kill()
             process.wait()
             raise ServiceError(
-                "SERVE-32",
+                "SERVE-34",
                 f"a server for '{environment}' did not start",
                 why=log.read_text(errors="replace")[-2000:] or None,
                 fix=f"try it by hand: millrace serve {model} --env {environment}",

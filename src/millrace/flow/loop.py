@@ -163,13 +163,17 @@ class Loop:
         )
         verdict = judge_schedule(evidence)
         if verdict.is_fail:
-            fire(self.wiring.ledger, model.name, [Reason("schedule", verdict, schedule_slot(evidence), trigger.cooldown)])
+            fire(
+                self.wiring.ledger, model.name, [Reason("schedule", verdict, schedule_slot(evidence), trigger.cooldown)]
+            )
 
     def _retrain(self, model: Model) -> None:
         retrain = claim(self.wiring.ledger, model.name)
         if retrain is None:
             return
-        self._tell(Happening("retrain", model.name, "; ".join(r["text"] for r in retrain.reasons), {"run": retrain.run_id}))
+        self._tell(
+            Happening("retrain", model.name, "; ".join(r["text"] for r in retrain.reasons), {"run": retrain.run_id})
+        )
         result = self._run(model, retrain)
         outcome = {"succeeded": "done", "refused": "refused"}.get(result.status, "failed")
         finish(

@@ -149,9 +149,7 @@ def model(
         )
     if not 0 < holdout_share < 1:
         report(
-            ProjectError(
-                "PROJ-74", f"holdout_share {holdout_share} is not between 0 and 1", where=place, fix="try 0.2"
-            )
+            ProjectError("PROJ-74", f"holdout_share {holdout_share} is not between 0 and 1", where=place, fix="try 0.2")
         )
     if not features and not inputs:
         report(

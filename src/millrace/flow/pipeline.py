@@ -98,7 +98,9 @@ class Pipeline:
                 self.order = tuple(graphlib.TopologicalSorter(self.needs).static_order())
             except graphlib.CycleError as error:
                 problems.append(
-                    ProjectError("PIPE-02", f"steps wait for each other: {' -> '.join(error.args[1])}", where=self.place)
+                    ProjectError(
+                        "PIPE-02", f"steps wait for each other: {' -> '.join(error.args[1])}", where=self.place
+                    )
                 )
         if problems:
             report(
@@ -181,9 +183,7 @@ def _check_inputs(steps: Mapping[str, Step]) -> list[MillraceError]:
         takes_any = len(named) < len(parameters)
         given = set(step.inputs) | {"context"}
         unknown = set() if takes_any else set(step.inputs) - named
-        missing = {
-            name for name in named - given if parameters[name].default is inspect.Parameter.empty
-        }
+        missing = {name for name in named - given if parameters[name].default is inspect.Parameter.empty}
         problems.extend(
             ProjectError(
                 "PIPE-08",

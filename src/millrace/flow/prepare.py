@@ -67,9 +67,7 @@ def validate_data(context: StepContext, snapshot: dict[str, Any]) -> Any:
     facts = {"outcome": verdict.outcome, "reason": verdict.reason, "result": result.to_json_dict()}
     if not verdict.is_fail:
         return facts
-    event = quarantine(
-        table, result, source=source.name, blobs=wiring.blobs, ledger=wiring.ledger, clock=wiring.clock
-    )
+    event = quarantine(table, result, source=source.name, blobs=wiring.blobs, ledger=wiring.ledger, clock=wiring.clock)
     wiring.alert(
         f"{context.key}:alert",
         "critical",

@@ -210,7 +210,7 @@ def champion_answers(wiring: Wiring, model: Model, holdout: pa.Table) -> tuple[A
 
 
 def persistence(model: Model, holdout: pa.Table) -> Any:
-    """"Same as last time" on the holdout's rows, where their order in time is known and unbroken; else None."""
+    """ "Same as last time" on the holdout's rows, where their order in time is known and unbroken; else None."""
     import numpy as np
 
     if model.holdout != "time" or not model.labels.event_time or holdout.num_rows < 2:
@@ -273,4 +273,3 @@ def load_golden(wiring: Wiring, digest: str) -> Any:
     from millrace.deployment.smoke import Golden
 
     return Golden.from_json(wiring.blobs.get(digest))
-

@@ -13,10 +13,10 @@ from typing import Any
 from millrace.core.definition import collecting
 from millrace.core.errors import MillraceError, ProjectError, did_you_mean
 from millrace.core.ids import digest_bytes
-from millrace.data.source import Labels, Source
-from millrace.deployment.direct import Direct
+from millrace.data.source import Source
 from millrace.features.entity import Entity
 from millrace.features.view import FeatureView
+from millrace.flow.definitions import collect_definitions
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.flow.settings import Settings, find_root, load_settings
@@ -90,9 +90,7 @@ def load_project(
     if problems:
         if len(problems) == 1:
             raise problems[0]
-        raise ProjectError(
-            "PROJ-14", f"{len(problems)} mistakes in the project", where=str(path), findings=problems
-        )
+        raise ProjectError("PROJ-14", f"{len(problems)} mistakes in the project", where=str(path), findings=problems)
     return project
 
 
@@ -161,43 +159,9 @@ def _fix_keyword(error: TypeError, fallback: str) -> str:
     return did_you_mean(wrong, [parameter for parameter in parameters if parameter != "place"])
 
 
-def _collect(
-    namespace: Mapping[str, Any], settings: Settings, digest: str, problems: list[MillraceError]
-) -> Project:
-    found: dict[Any, dict[str, Any]] = {Source: {}, Entity: {}, FeatureView: {}, Model: {}, Pipeline: {}}
-
-    def add(thing: Any) -> None:
-        for kind, by_name in found.items():
-            if isinstance(thing, kind):
-                other = by_name.get(thing.name)
-                if other is not None and other is not thing and other != thing:
-                    problems.append(
-                        ProjectError(
-                            "PROJ-16",
-                            f"two definitions of {kind.__name__} '{thing.name}'",
-                            where=thing.place,
-                            why=f"the other is at {other.place}",
-                            fix="give one of them another name",
-                        )
-                    )
-                by_name[thing.name] = thing
-
-    for value in list(namespace.values()):
-        add(value)
-    for view in list(found[FeatureView].values()):
-        add(view.source)
-        add(view.entity)
-    for model in list(found[Model].values()):
-        for feature in model.features:
-            add(feature)
-            if isinstance(feature, FeatureView):
-                add(feature.source)
-                add(feature.entity)
-        if isinstance(model.labels, Labels):
-            add(model.labels.source)
-    for model in found[Model].values():
-        problems.extend(_check_model(model, found[FeatureView]))
-    if not problems and not found[Model] and not found[FeatureView] and not found[Source] and not found[Pipeline]:
+def _collect(namespace: Mapping[str, Any], settings: Settings, digest: str, problems: list[MillraceError]) -> Project:
+    found = collect_definitions(namespace.values(), problems)
+    if not problems and not any(found.of(kind) for kind in (Model, FeatureView, Source, Pipeline)):
         problems.append(
             ProjectError(
                 "PROJ-17",
@@ -209,50 +173,9 @@ def _collect(
     return Project(
         settings=settings,
         digest=digest,
-        sources=found[Source],
-        entities=found[Entity],
-        views=found[FeatureView],
-        models=found[Model],
-        pipelines=found[Pipeline],
-    )
-
-
-def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[MillraceError]:
-    problems: list[MillraceError] = []
-    known = {f"{view.name}:{feature}" for view in views.values() for feature in view.features}
-    for feature in model.features:
-        if isinstance(feature, str) and feature not in known and feature not in views:
-            problems.append(
-                ProjectError(
-                    "PROJ-18",
-                    f"model '{model.name}' uses the feature '{feature}', which is not defined",
-                    where=model.place,
-                    fix=did_you_mean(feature, [*known, *views]),
-                )
-            )
-        elif not isinstance(feature, (str, FeatureView)):
-            problems.append(_wrong_kind(model, "features", feature, "a FeatureView or 'view:feature'"))
-    if not isinstance(model.labels, Labels):
-        problems.append(_wrong_kind(model, "labels", model.labels, 'mr.Labels(source, "column")'))
-    problems.extend(
-        _wrong_kind(model, "gates", gate, "gates such as mr.Threshold(accuracy=0.9)")
-        for gate in model.gates
-        if not (hasattr(gate, "measure") and hasattr(gate, "judge"))
-    )
-    problems.extend(
-        _wrong_kind(model, "retrain", trigger, 'triggers such as mr.Every("7d")')
-        for trigger in model.retrain
-        if not hasattr(trigger, "kind")
-    )
-    if model.deploy is not None and not isinstance(model.deploy, Direct):
-        problems.append(_wrong_kind(model, "deploy", model.deploy, "a strategy such as mr.Direct()"))
-    return problems
-
-
-def _wrong_kind(model: Model, setting: str, value: Any, wanted: str) -> ProjectError:
-    return ProjectError(
-        "PROJ-19",
-        f"{model.name}.{setting} holds {value!r}",
-        where=model.place,
-        fix=f"it takes {wanted}",
+        sources=found.of(Source),
+        entities=found.of(Entity),
+        views=found.of(FeatureView),
+        models=found.of(Model),
+        pipelines=found.of(Pipeline),
     )

@@ -25,9 +25,7 @@ _ACKNOWLEDGE_S = 30.0
 def deploy_version(context: StepContext, version: dict[str, Any]) -> Any:
     """Staging, smoke test, production, smoke test; the alias ``champion`` follows production."""
     wiring = context.wiring
-    result = release(
-        wiring, ModelVersion.from_dict(version), key=context.key, reason=context.run.reason, stages=STAGES
-    )
+    result = release(wiring, ModelVersion.from_dict(version), key=context.key, reason=context.run.reason, stages=STAGES)
     facts = {"release": result.to_dict()}
     return facts if result.is_deployed else Refused(result.reason, facts)
 

@@ -201,7 +201,7 @@ class Replay:
         stack.callback(endpoint.close)
         champion = wiring.registry.get(model.name, "champion")
         if not endpoint.await_digest(champion.digest, _WAIT_S):
-            raise ServiceError("SERVE-33", f"{url} does not run the champion of '{model.name}'", fix="millrace serve")
+            raise ServiceError("SERVE-35", f"{url} does not run the champion of '{model.name}'", fix="millrace serve")
         keys = wiring.entity_keys(model)
         key_rows = to_rows(table, keys) if keys else [[] for _ in range(table.num_rows)]
         return _Lane(model, endpoint, to_rows(table, model.inputs), keys, key_rows, self._stories[model.name])
@@ -219,8 +219,9 @@ class Replay:
             batches = [Batch(lane.model.name, start) for lane in lanes]
             while position < len(times) and times[position] < until:
                 feed.advance(times[position])
-                for lane, batch, answers in zip(lanes, batches, truth, strict=True):
-                    self._ask(lane, batch, position, times[position], answers[position])
+                sent = [self._send(lane, position, times[position]) for lane in lanes]  # all at once: they overlap
+                for lane, batch, answers, is_sent in zip(lanes, batches, truth, sent, strict=True):
+                    self._receive(lane, batch, answers[position], is_sent)
                 position += 1
             for lane, batch in zip(lanes, batches, strict=True):
                 _await_log(lane.endpoint)
@@ -229,17 +230,26 @@ class Replay:
             self._clock.set(until + max(lane.model.labels.delay for lane in lanes))
             loop.tick()
 
-    def _ask(self, lane: _Lane, batch: Batch, position: int, moment: datetime, truth: Any) -> None:
+    def _send(self, lane: _Lane, position: int, moment: datetime) -> bool:
         request = {
             "inputs": dict(zip(lane.model.inputs, lane.rows[position], strict=True)),
             "key": dict(zip(lane.keys, lane.key_rows[position], strict=True)),
             "event_time": to_text(moment),
         }
+        try:
+            lane.endpoint.send("POST", "/predict", request)
+        except MillraceError:
+            return False
+        return True
+
+    def _receive(self, lane: _Lane, batch: Batch, truth: Any, is_sent: bool) -> None:
         batch.rows += 1
         self._requests += 1
         try:
-            answer = lane.endpoint.predict(request)
+            answer = lane.endpoint.receive("/predict") if is_sent else None
         except MillraceError:
+            answer = None
+        if answer is None:
             self._failed += 1
             return
         batch.right += answer["predictions"][0]["output"] == truth
@@ -298,7 +308,7 @@ class _Feed:
             views = [view for view in project.views.values() if view.source.name == source.name]
             delay = source.delay or timedelta(0)
             wanted = {name for view in views for name in (*view.columns, *view.keys)}
-            wanted |= {source.event_time, source.created}
+            wanted |= {name for name in (source.event_time, source.created) if name is not None}
             # Rows that were not yet known at the start are the first to arrive.
             table = wiring.read(source, start - delay, None).sort_by(source.event_time)
             rows = table.select([name for name in table.column_names if name in wanted]).to_pylist()

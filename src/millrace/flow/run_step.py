@@ -132,9 +132,7 @@ def _record(
     transaction.append("step", run_id, facts, sets=[("step", f"{run_id}/{facts['step']}", facts), *(extra or [])])
 
 
-def _execute(
-    context: StepContext, step: Step, references: Mapping[str, ArtifactRef], started: float
-) -> StepResult:
+def _execute(context: StepContext, step: Step, references: Mapping[str, ArtifactRef], started: float) -> StepResult:
     blobs = context.wiring.blobs
     try:
         arguments = {name: load_artifact(reference, blobs) for name, reference in references.items()}
@@ -241,4 +239,3 @@ def code_digest(function: Any) -> str:
             return hashlib.sha256(file.read()).hexdigest()
     except (OSError, TypeError):
         return hashlib.sha256(repr(function).encode()).hexdigest()
-

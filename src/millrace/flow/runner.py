@@ -17,6 +17,7 @@ from millrace.flow.lifecycle import get_pipeline
 from millrace.flow.pipeline import Pipeline
 from millrace.flow.run import OPEN, RunRecord, find_open_run, find_run, find_step, list_runs
 from millrace.flow.run_step import StepResult
+from millrace.flow.tell import tracked_run
 from millrace.flow.workers import InlineWorker, Task, Worker, make_worker
 from millrace.store.lease import Lease, acquire, release, renew
 from millrace.store.ledger import Ledger
@@ -232,9 +233,7 @@ class Runner:
             worker.submit(Task(run.run_id, name, lease))
         return later
 
-    def _collect(
-        self, pipeline: Pipeline, run: RunRecord, progress: _Progress, ready: list[str]
-    ) -> list[str]:
+    def _collect(self, pipeline: Pipeline, run: RunRecord, progress: _Progress, ready: list[str]) -> list[str]:
         """Take what workers answered; the names of steps that succeeded."""
         done = []
         if not progress.busy:
@@ -333,6 +332,7 @@ class Runner:
                 facts,
                 key=f"run-end:{run.run_id}",
                 sets=[("run", run.run_id, facts)],
+                tells=[("tracker", f"run:{run.run_id}", tracked_run(self._project, ended))] if run.model else [],
             )
         self._on_event("run", facts)
         return RunResult(ended, progress.results)

@@ -121,9 +121,7 @@ def load_settings(
     if problems:
         if len(problems) == 1:
             raise problems[0]
-        raise ProjectError(
-            "PROJ-03", f"{len(problems)} mistakes in {FILE_NAME}", where=str(path), findings=problems
-        )
+        raise ProjectError("PROJ-03", f"{len(problems)} mistakes in {FILE_NAME}", where=str(path), findings=problems)
     return settings
 
 
@@ -139,8 +137,8 @@ def _build(
     defaults = _table(raw, "defaults", path, problems)
     _check_keys(defaults, _DEFAULTS, path, "[defaults] ", problems)
     given = _table(raw, "environments", path, problems)
-    asked: Any = environment or variables.get("MILLRACE_ENVIRONMENT") or raw.get("environment", ENVIRONMENTS[0])
-    active = str(asked)
+    chosen = environment or variables.get("MILLRACE_ENVIRONMENT")
+    active = chosen or str(raw.get("environment", ENVIRONMENTS[0]))
     names = list(dict.fromkeys([*ENVIRONMENTS, *given]))
     if active not in names:
         problems.append(
@@ -242,9 +240,7 @@ def _anchored(url: str, root: Path) -> str:
     return url if "://" in url else str(root / url)
 
 
-def _resolve(
-    value: Any, variables: Mapping[str, str], path: Path, problems: list[ProjectError]
-) -> Any:
+def _resolve(value: Any, variables: Mapping[str, str], path: Path, problems: list[ProjectError]) -> Any:
     """`value` with each ``{env = "NAME"}`` replaced by that variable: secrets never stand in the file."""
     if isinstance(value, dict):
         if set(value) == {"env"}:
@@ -272,13 +268,9 @@ def _table(raw: Mapping[str, Any], key: str, path: Path, problems: list[ProjectE
     return {}
 
 
-def _check_keys(
-    table: Mapping[str, Any], allowed: Any, path: Path, prefix: str, problems: list[ProjectError]
-) -> None:
+def _check_keys(table: Mapping[str, Any], allowed: Any, path: Path, prefix: str, problems: list[ProjectError]) -> None:
     problems.extend(
-        ProjectError(
-            "PROJ-08", f"{prefix}unknown key '{key}'", where=str(path), fix=did_you_mean(key, allowed)
-        )
+        ProjectError("PROJ-08", f"{prefix}unknown key '{key}'", where=str(path), fix=did_you_mean(key, allowed))
         for key in table
         if key not in allowed
     )

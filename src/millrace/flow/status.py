@@ -13,9 +13,7 @@ from millrace.store.ledger import Ledger
 def read_status(settings: Settings, ledger: Ledger, *, runs: int = 5, alerts: int = 5) -> dict[str, Any]:
     """Models with their aliases and releases, open triggers, the last runs and alerts, and what waits to be told."""
     registry = Registry(ledger)
-    releases = [
-        state.value["release"] for state in ledger.states("release") if state.value.get("release") is not None
-    ]
+    releases = [state.value["release"] for state in ledger.states("release") if state.value.get("release") is not None]
     triggers = {state.key: state.value for state in ledger.states("trigger")}
     models = []
     for name in registry.models():
@@ -29,7 +27,9 @@ def read_status(settings: Settings, ledger: Ledger, *, runs: int = 5, alerts: in
                 "trigger": trigger.get("status"),
             }
         )
-    rows = ledger.database.read("SELECT topic, count(*) FROM outbox WHERE done_at IS NULL GROUP BY topic ORDER BY topic")
+    rows = ledger.database.read(
+        "SELECT topic, count(*) FROM outbox WHERE done_at IS NULL GROUP BY topic ORDER BY topic"
+    )
     last = ledger.events(last=1)
     return {
         "project": settings.name,

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from millrace.core.clock import to_text
 from millrace.core.plugins import load_plugin
+from millrace.flow.artifacts import ArtifactRef, load_artifact
+from millrace.flow.run import RunRecord, find_step
 from millrace.monitoring.alerts import deliver
+from millrace.store.blobs import open_blobs
+from millrace.store.ledger import Ledger
 from millrace.store.outbox import Delivery
 
 if TYPE_CHECKING:
+    from millrace.flow.project import Project
     from millrace.flow.wiring import Wiring
 
 TRACKER = "tracker"
@@ -40,6 +46,28 @@ def mirror(wiring: Wiring, *, due_only: bool = True, limit: int = 1000) -> Deliv
     return wiring.ledger.outbox.deliver(
         TRACKER, lambda message: tracker.deliver(message), limit=limit, due_only=due_only
     )
+
+
+def tracked_run(project: Project, run: RunRecord) -> dict[str, Any]:
+    """What a tracker is told of a run that ended: its parameters, metrics and tags."""
+    blobs = open_blobs(project.settings.active.blobs)
+    ledger = Ledger.open(project.settings.active.ledger)
+    step = find_step(ledger, run.run_id, "validate_model")
+    metrics: dict[str, Any] = {}
+    if step is not None and "validation" in step.get("outputs", {}):
+        metrics = load_artifact(ArtifactRef.from_dict(step["outputs"]["validation"]), blobs)["metrics"]
+    tags = {"reason": run.reason, "status": run.status, "pipeline": run.pipeline, "message": run.message or ""}
+    return {
+        "kind": "run",
+        "run_id": run.run_id,
+        "model": run.model,
+        "parameters": {"as_of": to_text(run.as_of), **{name: str(value) for name, value in run.parameters.items()}},
+        "metrics": metrics,
+        "tags": tags,
+        "start": run.started_at,
+        "end": run.finished_at,
+        "status": run.status,
+    }
 
 
 def load_fitted(wiring: Wiring, digest: str) -> Any:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from millrace.flow.settings import Environment
     from millrace.serving.predictor import Predictor
 
+
 class Wiring:
     """The open parts of one project, joined."""
 
@@ -151,4 +152,3 @@ class Wiring:
             self.online.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
-

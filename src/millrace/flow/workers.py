@@ -140,7 +140,7 @@ class ProcessWorker:
                 "RUN-10",
                 f"the worker process ended in the middle of a step ({_describe_exit(code)})",
                 why="a crash in a native library, too little memory, or somebody killed it",
-                fix="the step is tried again; if it keeps happening, run with executor = \"spawn\"",
+                fix='the step is tried again; if it keeps happening, run with executor = "spawn"',
             ) from error
         if isinstance(answer, MillraceError):
             raise answer

@@ -13,15 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from millrace.core.bundle import Manifest
+from millrace.core.bundle import TIE, Manifest
 from millrace.core.errors import ModelError
 from millrace.core.ids import digest_json
 from millrace.core.plugins import load_plugin
 from millrace.store.blobs import BlobStore
-
-TIE = 1e-6
-"""Scores closer than this are equal: a forest split exactly in half answers 0.5 in float64 and 0.4999999 in float32.
-`millrace.training.fit` decides by the same rule, so what was judged is what is served."""
 
 Infer = Callable[[Sequence[Sequence[Any]]], npt.NDArray[Any]]
 """Rows to probabilities of shape (n, classes), or to answers of shape (n,) where the model has no probabilities."""

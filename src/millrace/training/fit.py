@@ -12,11 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from millrace.core.bundle import TIE
 from millrace.core.errors import ModelError
-
-TIE = 1e-6
-"""Scores closer than this are equal. Serving computes in float32: without it, a forest that is split exactly in half
-would answer one class here and the other one there. `millrace.serving.predictor` decides by the same rule."""
 
 Fitted = Any
 TrainFunction = Callable[[pd.DataFrame, "pd.Series[Any]"], Fitted]
@@ -135,7 +132,7 @@ def as_trained(fitted: Fitted, X: pd.DataFrame) -> Any:
 
 
 def decide(scores: npt.NDArray[np.float64], classes: Sequence[Any], threshold: float) -> npt.NDArray[Any]:
-    """The class answered for each row of probabilities, of shape (n, m); ties as `TIE` says."""
+    """The class answered for each row of probabilities, of shape (n, m); ties as `core.bundle.TIE` says."""
     labels = np.empty(len(classes), dtype=object)
     labels[:] = classes
     if len(classes) == 2:

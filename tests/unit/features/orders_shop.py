@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from millrace.features.columns import TIME
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

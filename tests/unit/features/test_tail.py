@@ -156,6 +156,15 @@ def test_lag_keeps_its_steps_and_a_window_its_width() -> None:
     assert values(by_window, late) == rows[7:]  # reads from 8.5 on: (6.5, ...]
 
 
+def test_a_window_is_kept_from_just_after_its_open_end() -> None:
+    view = view_of(a=mr.sum("a", window="2d"))
+    tick = timedelta(microseconds=1) / timedelta(days=1)
+
+    kept = merged(view, packed(view, [(2, 1), (2 + tick, 2), (4, 3)]))
+
+    assert [value for _, value in values(view, kept)] == [2, 3]
+
+
 def test_ties_are_not_cut_apart_so_that_a_repeated_event_is_recognised() -> None:
     view = view_of(a="a")
     one, other = packed(view, [(0, 0), (1, 1)]), packed(view, [(1, 2)])

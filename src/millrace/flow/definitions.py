@@ -1,0 +1,108 @@
+"""Finding what a definitions file defines, and checking that it fits together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from millrace.core.errors import MillraceError, ProjectError, did_you_mean
+from millrace.data.source import Labels, Source
+from millrace.deployment.direct import Direct
+from millrace.features.entity import Entity
+from millrace.features.view import FeatureView
+from millrace.flow.model import Model
+from millrace.flow.pipeline import Pipeline
+
+_KINDS = (Source, Entity, FeatureView, Model, Pipeline)
+
+
+class Definitions:
+    """Everything that was found, by kind and name."""
+
+    def __init__(self, problems: list[MillraceError]) -> None:
+        self._by_kind: dict[Any, dict[str, Any]] = {kind: {} for kind in _KINDS}
+        self._problems = problems
+
+    def of(self, kind: Any) -> dict[str, Any]:
+        """All definitions of a kind, by name."""
+        return self._by_kind[kind]
+
+    def add(self, thing: Any) -> None:
+        """Take a definition and all that it is made of; anything else is passed over."""
+        kind = next((kind for kind in _KINDS if isinstance(thing, kind)), None)
+        if kind is None:
+            return
+        other = self._by_kind[kind].get(thing.name)
+        if other is not None and other is not thing and other != thing:
+            self._problems.append(
+                ProjectError(
+                    "PROJ-16",
+                    f"two definitions of {kind.__name__} '{thing.name}'",
+                    where=thing.place,
+                    why=f"the other is at {other.place}",
+                    fix="give one of them another name",
+                )
+            )
+        self._by_kind[kind][thing.name] = thing
+        for part in _parts(thing):
+            self.add(part)
+
+
+def collect_definitions(values: Iterable[Any], problems: list[MillraceError]) -> Definitions:
+    """The definitions among `values`, checked; what is wrong with them is added to `problems`."""
+    found = Definitions(problems)
+    for value in list(values):
+        found.add(value)
+    for model in found.of(Model).values():
+        problems.extend(_check_model(model, found.of(FeatureView)))
+    return found
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, FeatureView):
+        return [thing.source, thing.entity]
+    if isinstance(thing, Model):
+        source = thing.labels.source if isinstance(thing.labels, Labels) else None
+        return [*thing.features, source]
+    return []
+
+
+def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[MillraceError]:
+    problems: list[MillraceError] = []
+    known = {f"{view.name}:{feature}" for view in views.values() for feature in view.features}
+    for feature in model.features:
+        if isinstance(feature, str) and feature not in known and feature not in views:
+            problems.append(
+                ProjectError(
+                    "PROJ-18",
+                    f"model '{model.name}' uses the feature '{feature}', which is not defined",
+                    where=model.place,
+                    fix=did_you_mean(feature, [*known, *views]),
+                )
+            )
+        elif not isinstance(feature, (str, FeatureView)):
+            problems.append(_wrong_kind(model, "features", feature, "a FeatureView or 'view:feature'"))
+    if not isinstance(model.labels, Labels):
+        problems.append(_wrong_kind(model, "labels", model.labels, 'mr.Labels(source, "column")'))
+    problems.extend(
+        _wrong_kind(model, "gates", gate, "gates such as mr.Threshold(accuracy=0.9)")
+        for gate in model.gates
+        if not (hasattr(gate, "measure") and hasattr(gate, "judge"))
+    )
+    problems.extend(
+        _wrong_kind(model, "retrain", trigger, 'triggers such as mr.Every("7d")')
+        for trigger in model.retrain
+        if not hasattr(trigger, "kind")
+    )
+    if model.deploy is not None and not isinstance(model.deploy, Direct):
+        problems.append(_wrong_kind(model, "deploy", model.deploy, "a strategy such as mr.Direct()"))
+    return problems
+
+
+def _wrong_kind(model: Model, setting: str, value: Any, wanted: str) -> ProjectError:
+    return ProjectError(
+        "PROJ-19",
+        f"{model.name}.{setting} holds {value!r}",
+        where=model.place,
+        fix=f"it takes {wanted}",
+    )
