@@ -1,9 +1,13 @@
 """What many tests need: a project folder with a pipeline of plain steps."""
 
+import json
 import os
 import textwrap
 
 import pytest
+from small_project import copy_project, millrace, write_small_project
+
+from millrace.cli.main import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -80,3 +84,30 @@ def write_project(tmp_path):
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory):
+    """The small project after its first run: version 1 is in production. Copy it, do not change it."""
+    folder = write_small_project(tmp_path_factory.mktemp("trained") / "orders")
+    first = millrace(folder, "run")
+    assert first.returncode == 0, first.stdout + first.stderr
+    return folder
+
+
+@pytest.fixture
+def shop(trained_project, tmp_path):
+    """A copy of the small project with version 1 in production."""
+    return copy_project(trained_project, tmp_path / "orders")
+
+
+@pytest.fixture
+def ask(capsys):
+    """A function that runs one command in this process with --json; its exit code and its answer."""
+
+    def run(folder, *words):
+        capsys.readouterr()
+        code = main([*words, "--json", "--project", str(folder)])
+        return code, json.loads(capsys.readouterr().out)
+
+    return run

@@ -16,6 +16,7 @@ def add(commands: Any) -> None:
     monitor = command(commands, "monitor", "judge what production answers, and retrain when it is time", watch)
     monitor.add_argument("--once", action="store_true", help="one look, then end")
     monitor.add_argument("--interval", type=float, default=60.0, metavar="SECONDS", help="between looks (default 60)")
+    command(commands, "mirror", "tell the tracker (MLflow) of every run, version and alias it has not heard of", tell)
     trigger = command(commands, "trigger", "ask for a retrain; the loop runs it at its next look", ask)
     trigger.add_argument("model", nargs="?", help="which model (needed when there are several)")
     trigger.add_argument("--reason", default="by hand", help="why, for the record")
@@ -35,10 +36,27 @@ def watch(options: argparse.Namespace) -> int:
             print(f"{happening.kind:<12} {happening.model}: {happening.text}", file=sys.stderr, flush=True)
 
     with Runner(project) as runner:
-        Loop(project, runner, on_happening=show).run(interval_s=options.interval, once=options.once)
+        Loop(project, runner, on_happening=show, with_mirror=True).run(interval_s=options.interval, once=options.once)
     if options.json:
         print_json(seen)
+    elif not seen:
+        print("no window is over and no retrain is due")
     return 0
+
+
+def tell(options: argparse.Namespace) -> int:
+    """Empty the tracker's outbox."""
+    from millrace.flow.tell import mirror
+
+    wiring = open_wiring(options)
+    done = mirror(wiring, due_only=False)
+    if options.json:
+        print_json({"sent": done.sent, "failed": done.failed, "error": done.last_error})
+    elif not wiring.environment.tracker:
+        print('no tracker is set: add tracker = "mlflow" to millrace.toml')
+    else:
+        print(f"told of {done.sent}" + (f"; then {done.last_error}: the rest waits" if done.failed else ""))
+    return 5 if done.failed else 0
 
 
 def ask(options: argparse.Namespace) -> int:

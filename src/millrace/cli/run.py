@@ -46,11 +46,24 @@ def run_pipeline(options: argparse.Namespace) -> int:
         else:
             run = runner.resume_or_start(options.pipeline, model, reason=options.reason)
         result = runner.execute(run.run_id)
+    _tell_others(project)
     if options.json:
         print_json(result.to_dict())
     else:
         _show_end(result)
     return 0 if result.status == "succeeded" else 1
+
+
+def _tell_others(project: Any) -> None:
+    """Alerts now, the tracker in the background: what the run queued should not wait for the loop."""
+    from millrace.core.clock import SystemClock
+    from millrace.flow.tell import deliver_all, start_mirror
+    from millrace.flow.wiring import Wiring
+
+    wiring = Wiring(project, SystemClock())
+    deliver_all(wiring)
+    start_mirror(wiring)
+    wiring.close()
 
 
 def show_status(options: argparse.Namespace) -> int:

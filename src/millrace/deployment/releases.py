@@ -110,14 +110,14 @@ class Releases:
         Parameters
         ----------
         to : int, optional
-            The version to go back to. Without it: the newest earlier release of another version that was not
+            The version to go back to. Without it: the newest earlier release of another bundle that was not
             itself rolled back from.
 
         Raises
         ------
         ModelError
             DEPLOY-02 when the environment runs nothing, DEPLOY-03 when there is nothing good to go back to,
-            DEPLOY-04 when `to` never ran there or runs now, DEPLOY-01 when `to` is in quarantine.
+            DEPLOY-04 when `to` never ran there or its bundle runs now, DEPLOY-01 when `to` is in quarantine.
         """
         with self.ledger.transaction(lease) as transaction:
             earlier = transaction.find(key) if key is not None else None
@@ -171,7 +171,7 @@ def choose_previous(
     undone: Collection[int | None] = (),
     quarantined: Collection[str] = (),
 ) -> Release | None:
-    """The newest release before `bad`, of another version, that was not itself rolled back from. A pure function.
+    """The newest release before `bad`, of another bundle, that was not itself rolled back from. A pure function.
 
     Parameters
     ----------
@@ -183,7 +183,8 @@ def choose_previous(
         Digests that must not run.
     """
     for release in reversed(history):
-        is_candidate = release.number < bad.number and release.version != bad.version
+        # Another version may hold the same bytes, when the same data was trained again: that would change nothing.
+        is_candidate = release.number < bad.number and release.digest != bad.digest
         if is_candidate and release.number not in undone and release.digest not in quarantined:
             return release
     return None
@@ -268,10 +269,12 @@ def _standing(ledger: Ledger | Transaction, environment: str, model: str) -> Sta
 def _chosen(transaction: Transaction, current: Release, to: int) -> Release:
     ran = [_release(event) for event in transaction.events("release", f"{current.environment}/{current.model}")]
     found = [release for release in ran if release.version == to]
-    if current.version == to or not found:
+    if not found or found[-1].digest == current.digest:
         others = sorted({release.version for release in ran} - {current.version})
         shown = ", ".join(f"v{version}" for version in others) or "none"
-        cause = "it runs there now" if current.version == to else "it never ran there"
+        cause = "it never ran there" if not found else "it runs there now"
+        if found and current.version != to:
+            cause = f"its bundle is that of v{current.version}, which runs there now"
         raise ModelError(
             "DEPLOY-04",
             f"{current.environment} cannot go back to {current.model} v{to}: {cause}",

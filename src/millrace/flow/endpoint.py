@@ -50,12 +50,15 @@ class Endpoint:
         except MillraceError:
             return None
 
-    def await_digest(self, digest: str, timeout_s: float) -> bool:
-        """Whether the server runs the bundle within the time."""
+    def await_digest(self, digest: str, timeout_s: float, *, version: int | None = None) -> bool:
+        """Whether the server runs the bundle within the time; with `version`, as that version of the model.
+
+        Two versions may have one bundle: the same data trained again is the same bytes.
+        """
         end = time.monotonic() + timeout_s
         while True:
-            health = self.find_health()
-            if health is not None and health.get("digest") == digest:
+            health = self.find_health() or {}
+            if health.get("digest") == digest and version in (None, health.get("version")):
                 return True
             if time.monotonic() >= end:
                 return False

@@ -16,7 +16,7 @@ from millrace.core.records import ModelVersion, Release
 from millrace.flow.lifecycle import TRAIN
 from millrace.flow.observe import Observer
 from millrace.flow.runner import Listener, Runner, RunResult
-from millrace.flow.tell import deliver_all
+from millrace.flow.tell import deliver_all, start_mirror
 from millrace.flow.wiring import Wiring
 from millrace.monitoring.evaluation import conclude_window
 from millrace.monitoring.firing import Reason, Retrain, claim, find_open, finish, fire
@@ -51,6 +51,8 @@ class Loop:
         Runs the pipeline when a retrain is due.
     is_replay : bool
         Whether time is replayed: runs then see no row later than the clock.
+    with_mirror : bool
+        Whether each look starts to tell the tracker what it has not heard of.
     on_happening : callable, optional
         Told of each `Happening` at once.
     """
@@ -62,6 +64,7 @@ class Loop:
         *,
         clock: Clock | None = None,
         is_replay: bool = False,
+        with_mirror: bool = False,
         on_happening: Callable[[Happening], None] | None = None,
     ) -> None:
         self._project = project
@@ -69,6 +72,7 @@ class Loop:
         self._clock = clock or SystemClock()
         self._is_replay = is_replay
         self._tell = on_happening or _ignore
+        self._with_mirror = with_mirror
         self.wiring = Wiring(project, self._clock)
         self._observer = Observer(self.wiring)
 
@@ -89,6 +93,8 @@ class Loop:
                 self._observe(model, release)
             self._retrain(model)
         deliver_all(self.wiring)
+        if self._with_mirror:
+            start_mirror(self.wiring)
 
     def _observe(self, model: Model, release: Release) -> None:
         version = self.wiring.registry.get(model.name, release.version)

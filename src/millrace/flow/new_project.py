@@ -67,7 +67,8 @@ def create_project(folder: Path, *, template: str, end: datetime) -> NewProject:
     folder = folder.resolve()
     _check(folder)
     staging, production = _free_ports(folder)
-    words = {"name": folder.name, "staging_port": str(staging), "production_port": str(production)}
+    servers = {"staging": f"http://127.0.0.1:{staging}", "production": f"http://127.0.0.1:{production}"}
+    words = {"name": folder.name, **{f"{stage}_url": url for stage, url in servers.items()}}
     # A neighbour that is renamed in the end: who stops halfway leaves no half project.
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     try:
@@ -80,7 +81,6 @@ def create_project(folder: Path, *, template: str, end: datetime) -> NewProject:
         raise disk_error(error, folder) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    servers = {"staging": f"http://127.0.0.1:{staging}", "production": f"http://127.0.0.1:{production}"}
     return NewProject(folder.name, template, folder, written, servers)
 
 

@@ -72,14 +72,15 @@ def validate_model(context: StepContext, bundle: dict[str, Any], holdout: pa.Tab
     wiring = context.wiring
     model = wiring.project.get_model(context.run.model)
     trial = judge_context(wiring, model, bundle["digest"], holdout, learned)
-    verdicts = evaluate_all(model.gates, trial)
-    for number, verdict in enumerate(verdicts):
+    verdicts = [
         wiring.record_verdict(
             verdict,
             subject=model.name,
             key=f"{context.key}:{number}:{verdict.rule}",
             extra={"run": context.run.run_id, "step": context.step, "digest": bundle["digest"]},
         )
+        for number, verdict in enumerate(evaluate_all(model.gates, trial))
+    ]
     metrics = trial.score(model.task, trial.y_true, trial.outputs, trial.scores, trial.classes)
     facts: dict[str, Any] = {
         "verdicts": [verdict.to_dict() for verdict in verdicts],

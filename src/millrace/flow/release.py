@@ -10,7 +10,7 @@ from millrace.core.records import Alert, ModelVersion, Release
 from millrace.core.refusal import Refused
 from millrace.deployment.deploy import DeployResult, Target, deploy
 from millrace.deployment.direct import Direct
-from millrace.deployment.smoke import Golden, judge_smoke, replay_golden, silent_endpoint
+from millrace.deployment.smoke import RULE, Golden, judge_smoke, replay_golden, silent_endpoint
 from millrace.flow.endpoint import Endpoint, live_endpoint
 from millrace.flow.run_step import StepContext
 from millrace.monitoring.alerts import raise_alert
@@ -35,17 +35,16 @@ def monitor_deployment(context: StepContext, version: dict[str, Any], release: d
     wiring = context.wiring
     new = ModelVersion.from_dict(version)
     with live_endpoint(wiring.project, "production", new.model) as endpoint:
-        if endpoint.await_digest(new.digest, _ACKNOWLEDGE_S):
+        if endpoint.await_digest(new.digest, _ACKNOWLEDGE_S, version=new.version):
             golden = Golden.from_json(wiring.blobs.get(new.golden))
             evidence = replay_golden(endpoint.replay, golden, version=new.version, digest=new.digest)
         else:
             evidence = silent_endpoint(version=new.version, digest=new.digest, waited_s=_ACKNOWLEDGE_S)
         health = endpoint.find_health()
-    verdict = judge_smoke(evidence)
-    wiring.record_verdict(
-        verdict,
+    verdict = wiring.record_verdict(
+        judge_smoke(evidence),
         subject=new.model,
-        key=f"{context.key}:{verdict.rule}",
+        key=f"{context.key}:{RULE}",
         extra={"run": context.run.run_id, "step": context.step, "version": new.version},
     )
     if verdict.is_fail:
@@ -66,7 +65,7 @@ def release(
 
     with ExitStack() as open_endpoints:
         targets = [
-            _target(stage, open_endpoints.enter_context(live_endpoint(wiring.project, stage, version.model)))
+            _target(stage, open_endpoints.enter_context(live_endpoint(wiring.project, stage, version.model)), version)
             for stage in stages
         ]
         result = deploy(
@@ -103,8 +102,11 @@ def roll_back(wiring: Wiring, model: str, *, reason: str, to: int | None = None,
     return done
 
 
-def _target(stage: str, endpoint: Endpoint) -> Target:
-    return Target(stage, endpoint.await_digest, endpoint.replay, _ACKNOWLEDGE_S)
+def _target(stage: str, endpoint: Endpoint, new: ModelVersion) -> Target:
+    def await_digest(digest: str, timeout_s: float) -> bool:
+        return endpoint.await_digest(digest, timeout_s, version=new.version if digest == new.digest else None)
+
+    return Target(stage, await_digest, endpoint.replay, _ACKNOWLEDGE_S)
 
 
 def await_rollback(wiring: Wiring, release: Release, *, timeout_s: float = 10.0) -> bool | None:
@@ -114,6 +116,10 @@ def await_rollback(wiring: Wiring, release: Release, *, timeout_s: float = 10.0)
         return None
     endpoint = Endpoint(url)
     try:
-        return None if endpoint.find_health() is None else endpoint.await_digest(release.digest, timeout_s)
+        return (
+            None
+            if endpoint.find_health() is None
+            else endpoint.await_digest(release.digest, timeout_s, version=release.version)
+        )
     finally:
         endpoint.close()

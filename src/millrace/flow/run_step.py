@@ -106,7 +106,8 @@ def run_step(wiring: Wiring, pipeline: Pipeline, run_id: str, step_name: str, le
     references = _input_references(wiring, run_id, step)
     cache_key = _cache_key(wiring, run, step, references) if step.cached else None
     started = time.perf_counter()
-    hit = _cached_outputs(wiring, cache_key)
+    # Whoever asks for a run from this very step wants it run.
+    hit = None if run.parameters.get("from") == step_name else _cached_outputs(wiring, cache_key)
     if hit is None:
         with ledger.transaction(lease) as transaction:
             _record(transaction, run_id, {"step": step_name, "status": "started", "attempt": attempt})

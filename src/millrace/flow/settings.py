@@ -153,19 +153,41 @@ def _build(
         merged = {**_DEFAULTS, **defaults, **table}
         if name == active:
             merged.update(_overrides(variables))
-        environments[name] = _environment(name, merged, root, path, variables, problems)
-    name = raw.get("name")
-    if not isinstance(name, str) or not name:
+        # A variable that another environment needs may well be missing here.
+        needed = problems if name == active else []
+        environments[name] = _environment(name, _resolve(merged, variables, path, needed), root, path, problems)
+    title = raw.get("name")
+    if not isinstance(title, str) or not title:
         problems.append(ProjectError("PROJ-05", "the project has no name", where=str(path), fix='add name = "..."'))
     return Settings(
-        name=str(name),
+        name=str(title),
         root=root,
         definitions=root / str(raw.get("definitions", "project.py")),
         environment=active,
         environments=environments,
-        channels=_resolve(_table(raw, "channels", path, problems), variables, path, problems),
-        trackers=_resolve(_table(raw, "trackers", path, problems), variables, path, problems),
+        channels=_used(raw, "channels", environments, active, variables, path, problems),
+        trackers=_used(raw, "trackers", environments, active, variables, path, problems),
     )
+
+
+def _used(
+    raw: Mapping[str, Any],
+    key: str,
+    environments: Mapping[str, Environment],
+    active: str,
+    variables: Mapping[str, str],
+    path: Path,
+    problems: list[ProjectError],
+) -> dict[str, Any]:
+    """The settings of channels or trackers; a missing variable matters only to those the active environment uses."""
+    environment = environments.get(active)
+    wanted: tuple[str, ...] = ()
+    if environment is not None:
+        wanted = environment.channels if key == "channels" else (environment.tracker,)
+    tables = _table(raw, key, path, problems)
+    return {
+        name: _resolve(table, variables, path, problems if name in wanted else []) for name, table in tables.items()
+    }
 
 
 def _overrides(variables: Mapping[str, str]) -> dict[str, Any]:
@@ -192,10 +214,8 @@ def _environment(
     values: dict[str, Any],
     root: Path,
     path: Path,
-    variables: Mapping[str, str],
     problems: list[ProjectError],
 ) -> Environment:
-    values = _resolve(values, variables, path, problems)
     for key, default in _DEFAULTS.items():
         if type(values[key]) is not type(default):
             problems.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from millrace.flow.artifacts import ArtifactRef, load_artifact
 from millrace.flow.run import RunRecord, find_step
 from millrace.monitoring.alerts import deliver
 from millrace.store.blobs import open_blobs
+from millrace.store.lease import holding
 from millrace.store.ledger import Ledger
 from millrace.store.outbox import Delivery
 
@@ -31,6 +34,22 @@ def deliver_all(wiring: Wiring, *, due_only: bool = True) -> dict[str, Delivery]
     return deliver(wiring.ledger, channels, due_only=due_only)
 
 
+def start_mirror(wiring: Wiring) -> None:
+    """Begin to tell the tracker in a process of its own: it is slow to import, and nobody should wait for it."""
+    environment = wiring.environment
+    if not environment.tracker or not wiring.ledger.outbox.pending(TRACKER, limit=1):
+        return
+    root = str(wiring.project.root)
+    words = [sys.executable, "-m", "millrace", "mirror", "--project", root, "--env", environment.name]
+    subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def mirror(wiring: Wiring, *, due_only: bool = True, limit: int = 1000) -> Delivery:
     """Tell the tracker of runs, versions and aliases. One that is slow, absent or down loses nothing."""
     name = wiring.environment.tracker
@@ -43,9 +62,8 @@ def mirror(wiring: Wiring, *, due_only: bool = True, limit: int = 1000) -> Deliv
         if isinstance(options.get(key), str):
             options[key] = _anchored(options[key], wiring)
     tracker = load_plugin("trackers", options.get("kind", name))(options)
-    return wiring.ledger.outbox.deliver(
-        TRACKER, lambda message: tracker.deliver(message), limit=limit, due_only=due_only
-    )
+    with holding(wiring.ledger.database, "mirror", seconds=3600):  # two at once would tell everything twice
+        return wiring.ledger.outbox.deliver(TRACKER, tracker.deliver, limit=limit, due_only=due_only)
 
 
 def tracked_run(project: Project, run: RunRecord) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _DAY = 24 * _HOUR
 
 _CUSTOMERS = 2000
 _PUMPS = 4
+_HOT = 60.0  # degrees Celsius
 _PAST = timedelta(weeks=26)
 _FUTURE = timedelta(weeks=2)
 
@@ -90,7 +91,8 @@ def _orders(
     in_fade = is_fading[who] & (when > at[who] - 60 * _DAY) & (when < at[who])
     keep = ~in_fade | (rng.random(len(who)) < 0.12)
     amount = np.round(rng.gamma(3.0, 12.0, len(who)), 2)
-    return {"customer_id": ids[who][keep], "ordered_at": _times(when[keep] // 1_000_000 * 1_000_000), "amount": amount[keep]}
+    seconds = when // 1_000_000 * 1_000_000
+    return {"customer_id": ids[who][keep], "ordered_at": _times(seconds[keep]), "amount": amount[keep]}
 
 
 def _readings(
@@ -111,7 +113,7 @@ def _readings(
         "temperature": np.round(temperature, 2),
         "vibration": np.round(vibration, 3),
         "load": np.round(load, 3),
-        "overheated": (ahead > 68.0).astype(np.int64),
+        "overheated": (ahead > _HOT).astype(np.int64),
     }
 
 

@@ -126,10 +126,14 @@ class Wiring:
 
     def record_verdict(
         self, verdict: Verdict, *, subject: str, key: str, extra: Mapping[str, Any] | None = None
-    ) -> Event:
-        """A decision on the record: the evidence, and what followed from it."""
+    ) -> Verdict:
+        """Put a decision on the record, with its evidence; the verdict that stands there.
+
+        A step that was killed after it decided measures anew when it is run again, but what was decided stays.
+        """
         body = {"verdict": verdict.to_dict(), **(extra or {})}
-        return self.ledger.append("decision", subject, body, key=f"decision:{key}")
+        event = self.ledger.append("decision", subject, body, key=f"decision:{key}")
+        return Verdict.from_dict(event.body["verdict"])
 
     def alert(
         self,
