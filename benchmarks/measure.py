@@ -58,9 +58,8 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| measured | ms | against | ms | ratio | target |", "|---|---:|---|---:|---:|---|"]
     for row in rows:
         target = "" if row.limit_ms is None else f"{row.limit_ms:g} ms: {'held' if row.holds else 'MISSED'}"
-        lines.append(
-            f"| {row.what} | {_number(row.ms)} | {row.against} | {_number(row.against_ms)} | {row.ratio:.2f} | {target} |"
-        )
+        times = f"{_number(row.ms)} | {row.against} | {_number(row.against_ms)} | {row.ratio:.3g}"
+        lines.append(f"| {row.what} | {times} | {target} |")
     return "\n".join(lines)
 
 

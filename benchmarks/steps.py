@@ -126,6 +126,12 @@ def _cold(folder: Path) -> list[Row]:
 
     times = in_turns({"pass": nothing, "fork": command("fork"), "inline": command("inline")}, rounds=ROUNDS)
     return [
-        Row(f"cold run of {COLD_STEPS} steps, {name}", times[key] - times["pass"], "python -c pass", times["pass"], limit)
+        Row(
+            f"cold run of {COLD_STEPS} steps, {name}",
+            times[key] - times["pass"],
+            "python -c pass",
+            times["pass"],
+            limit,
+        )
         for key, name, limit in (("fork", "forked worker", 500.0), ("inline", "inline", 500.0))
     ]

@@ -204,8 +204,8 @@ def _error_rows(code: str, findings: Iterable[Finding]) -> list[str]:
         fix = finding.fix or FIXES.get(code, "")
         if meaning and fix not in texts[meaning]:
             texts[meaning].append(fix)
-    if code in MEANINGS and not texts:
-        texts[MEANINGS[code]].append(FIXES.get(code, ""))
+    if not texts:
+        texts[MEANINGS.get(code, "")].append(FIXES.get(code, ""))
     rows = []
     for number, (meaning, fixes) in enumerate(texts.items()):
         fix = " Or: ".join(fix for fix in fixes if fix)

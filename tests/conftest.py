@@ -5,9 +5,9 @@ import os
 import textwrap
 
 import pytest
-from small_project import copy_project, millrace, write_small_project
 
 from millrace.cli.main import main
+from small_project import copy_project, millrace, write_small_project
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

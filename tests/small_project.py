@@ -170,7 +170,9 @@ def free_ports(count):
 def live_servers(folder):
     """Real servers of staging and production in threads of this process; their ports go to millrace.toml."""
     stages = dict(zip(("staging", "production"), free_ports(2), strict=True))
-    settings = "".join(f'\n[environments.{stage}]\nserver = "http://127.0.0.1:{port}"\n' for stage, port in stages.items())
+    settings = "".join(
+        f'\n[environments.{stage}]\nserver = "http://127.0.0.1:{port}"\n' for stage, port in stages.items()
+    )
     (folder / "millrace.toml").write_text(SETTINGS + settings)
     servers, wirings = {}, []
     try:

@@ -7,13 +7,12 @@ market = mr.Source("market", "data/elec2.parquet", event_time="ts", suite="suite
 settled = mr.Source("settled", "data/elec2.parquet", event_time="ts", delay="30m")
 label = mr.Labels(market, "up", delay="30m")
 
-latest = mr.FeatureView("latest", entity=None, source=settled, features={"lag1": mr.last("up")})
-history = mr.FeatureView(
-    "history",
+recent = mr.FeatureView(
+    "recent",
     entity=None,
     source=settled,
     features={
-        "last_up": mr.last("up"),
+        "lag1": mr.last("up"),
         "up_rate_3h": mr.mean("up", window="3h"),
         "last_price": mr.last("nswprice"),
         "price_yesterday": mr.lag("nswprice", 47),
@@ -25,7 +24,7 @@ history = mr.FeatureView(
 
 @mr.model(
     inputs=["day", "period", "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer"],
-    features=[latest],
+    features=["recent:lag1"],
     labels=label,
     window="8w",
     holdout="random",
@@ -43,7 +42,7 @@ def electricity(X, y):
 # the present price would give the answer away, so this model goes without it.
 @mr.model(
     inputs=["day", "period", "nswdemand", "vicprice", "vicdemand", "transfer"],
-    features=[history],
+    features=[recent],
     labels=label,
     window="13w",
     holdout="random",
@@ -57,6 +56,9 @@ def electricity_boosted(X, y):
     return model.fit(X, y)
 
 
+# A season moves prices and demand too; the break to look for moves all three columns of the neighbour, Victoria.
+victoria = mr.OnDrift(window="7d", columns=["vicprice", "vicdemand", "transfer"], min_columns=3, effect=0.45)
+
 for model in (electricity, electricity_boosted):
     model.gates = [
         mr.Threshold(accuracy=0.65, roc_auc=0.65),
@@ -66,11 +68,5 @@ for model in (electricity, electricity_boosted):
         mr.Robustness(),
     ]
     model.deploy = mr.Direct()
-electricity.retrain = [
-    mr.OnDegradation(accuracy=0.75, drop=0.05, window="7d", min_samples=100, cooldown=0),
-    mr.OnDrift(window="7d", min_columns=3, effect=0.45),
-]
-electricity_boosted.retrain = [
-    mr.OnDegradation(accuracy=0.80, drop=0.05, window="7d", min_samples=100, cooldown=0),
-    mr.OnDrift(window="7d", min_columns=3, effect=0.45),
-]
+electricity.retrain = [mr.OnDegradation(accuracy=0.75, drop=0.05, window="7d", cooldown=0), victoria]
+electricity_boosted.retrain = [mr.OnDegradation(accuracy=0.80, drop=0.05, window="7d", cooldown=0), victoria]

@@ -58,7 +58,7 @@ _NAMES = {
     "MillraceError": "millrace.core.errors",
 }
 
-__all__ = ["__version__", *sorted(_NAMES)] 
+__all__ = ["__version__", *sorted(_NAMES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,13 @@ LONGEST_FUNCTION = 60
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc", "lib"}
 
 # Written in two parts, so that this file does not hold what it looks for.
-_HOSTS = ("py" + "pi.org", "python" + "hosted.org", "registry." + "npmjs", "conda." + "anaconda.org", "artifact" + "ory")
+_HOSTS = (
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "registry." + "npmjs",
+    "conda." + "anaconda.org",
+    "artifact" + "ory",
+)
 MACHINE = re.compile(r"/(?:home|root|Users|work|tmp/plan|mnt)/[\w.-]+")
 
 

@@ -70,4 +70,3 @@ def test_random_kills_leave_a_run_that_ends_right(write_project):
     runs = list_runs(ledger)
     assert {run.status for run in runs} == {"succeeded"}
     assert len(ledger.events("effect")) == len(runs)
-

@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from small_project import MODEL, STEPS, live_servers, millrace, open_small_project, write_small_project
 
 from millrace.flow.run import list_runs
+from small_project import MODEL, STEPS, live_servers, millrace, open_small_project, write_small_project
 
 SCRIPT = Path(__file__).with_name("killed_lifecycle.py")
 MOST_KILLS = 40
@@ -89,7 +89,9 @@ def test_a_run_killed_after_each_of_its_effects_has_each_effect_once(fresh):
 
 
 def test_after_the_kills_the_next_run_is_a_new_one(fresh):
-    (fresh / "killed.txt").write_text("\n".join(f"{when} {step}" for when in ("before", "after") for step in STEPS[:-2]))
+    (fresh / "killed.txt").write_text(
+        "\n".join(f"{when} {step}" for when in ("before", "after") for step in STEPS[:-2])
+    )
     codes = kill_until_done(fresh, "steps")
     again = millrace(fresh, "run")
 

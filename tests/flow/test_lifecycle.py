@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from small_project import MODEL, STEPS, edit, live_servers, make_rows, open_small_project, write_rows
 
 from millrace.cli.main import main
 from millrace.core.ids import canonical_json
 from millrace.deployment.quarantine import find_quarantine
 from millrace.deployment.smoke import Golden
 from millrace.flow.run import list_runs
+from small_project import MODEL, STEPS, edit, live_servers, make_rows, open_small_project, write_rows
 
 
 @pytest.fixture

@@ -81,8 +81,8 @@ def _draw_story(axes: Any, story: Mapping[str, Any]) -> None:
             color="#7a3fb0",
             fontsize=8,
         )
-    axes.set_title(f"{story['model']}: accuracy by week (mean of {_SMOOTH_WEEKS}; thin: each week)", loc="left")
-    axes.legend(loc="lower right", ncols=2, frameon=False, fontsize=8)
+    axes.set_title(f"{story['model']}: accuracy by week (thick: mean of {_SMOOTH_WEEKS} weeks)", loc="left", pad=22)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, frameon=False, fontsize=8, borderaxespad=0.2)
 
 
 def _page(summary: Mapping[str, Any], image: bytes) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from millrace.cli.options import command, open_project, open_wiring
+from millrace.cli.options import a_time, command, open_project, open_wiring
 from millrace.cli.output import print_json, print_table
 from millrace.core.duration import format_duration
 
@@ -16,13 +16,13 @@ def add(commands: Any) -> None:
     features = commands.add_parser("features", help="the feature store").add_subparsers(metavar="VERB", required=True)
     command(features, "list", "every feature that is defined", list_features)
     fill = command(features, "materialize", "bring features of past events to the online store", materialize)
-    fill.add_argument("--start", metavar="TIME", help="from here on (ISO 8601; default: where the last one ended)")
-    fill.add_argument("--end", metavar="TIME", help="up to here (default: now)")
+    fill.add_argument("--start", type=a_time, metavar="TIME", help="from here on (ISO 8601; default: where the last one ended)")
+    fill.add_argument("--end", type=a_time, metavar="TIME", help="up to here (default: now)")
     fill.add_argument("view", nargs="*", help="only these views")
     get = command(features, "get", "feature values of one entity, as serving sees them", get_features)
     get.add_argument("feature", nargs="+", help="view:feature, or a view for all of its features")
     get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="an entity key")
-    get.add_argument("--at", metavar="TIME", help="as of this time (ISO 8601; default: now)")
+    get.add_argument("--at", type=a_time, metavar="TIME", help="as of this time (ISO 8601; default: now)")
 
 
 def list_features(options: argparse.Namespace) -> int:
@@ -46,10 +46,8 @@ def list_features(options: argparse.Namespace) -> int:
 
 def materialize(options: argparse.Namespace) -> int:
     """Fill the online store."""
-    from millrace.core.clock import from_text
-
     wiring = open_wiring(options)
-    end = from_text(options.end) if options.end else wiring.clock.now()
+    end = options.end or wiring.clock.now()
     views = options.view or None
 
     def show(done: int, total: int) -> None:
@@ -57,7 +55,7 @@ def materialize(options: argparse.Namespace) -> int:
             print(f"\r{done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
     if options.start:
-        result = wiring.features.materialize(from_text(options.start), end, views=views, progress=show)
+        result = wiring.features.materialize(options.start, end, views=views, progress=show)
     else:
         result = wiring.features.materialize_incremental(end, views=views, progress=show)
     if options.json:
@@ -69,14 +67,12 @@ def materialize(options: argparse.Namespace) -> int:
 
 def get_features(options: argparse.Namespace) -> int:
     """Print values."""
-    from millrace.core.clock import from_text
-
     wiring = open_wiring(options)
     views = wiring.project.views
     wanted = [views.get(name, name) for name in options.feature]
     plan = wiring.features.plan(wanted)
     row = {name: _key_value(text) for name, _, text in (pair.partition("=") for pair in options.key)}
-    at = from_text(options.at) if options.at else None
+    at = options.at
     answer = plan.lookup([row], at)
     statuses = answer.statuses
     rows = [

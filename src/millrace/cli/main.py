@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from millrace.core.errors import MillraceError
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # noqa: BLE001 - nobody catches it after us, and Python's own exit code 1 is a verdict's
+        traceback.print_exc()
+        print("this is a defect of Millrace; the lines above say where", file=sys.stderr)
+        return 70
     return code
 
 

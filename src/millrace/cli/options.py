@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from millrace.core.clock import from_text
 
 if TYPE_CHECKING:
     from millrace.flow.project import Project
@@ -26,6 +29,14 @@ def command(
         parser.add_argument("--env", default=None, metavar="NAME", help="environment (default: millrace.toml's)")
     parser.set_defaults(command=function)
     return parser
+
+
+def a_time(text: str) -> datetime:
+    """A time on the command line. Raises ArgumentTypeError, which argparse tells with the option's name."""
+    try:
+        return from_text(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time: write 2024-05-01 or 2024-05-01T12:00:00Z") from None
 
 
 def open_project(options: argparse.Namespace) -> Project:

@@ -8,7 +8,8 @@ from typing import Any
 
 from millrace.cli.options import command
 from millrace.cli.output import paint, print_json
-from millrace.flow.new_project import TEMPLATES, create_project
+
+_TEMPLATES = {"tabular": "customers and their orders", "stream": "hourly readings of pumps"}
 
 
 def add(commands: Any) -> None:
@@ -17,15 +18,16 @@ def add(commands: Any) -> None:
     init.add_argument("name", metavar="NAME", help="the project, and the folder it is written to")
     init.add_argument(
         "--template",
-        choices=TEMPLATES,
-        default=TEMPLATES[0],
-        help="tabular: customers and their orders; stream: hourly readings of pumps (default: tabular)",
+        choices=tuple(_TEMPLATES),
+        default="tabular",
+        help=f"{'; '.join(f'{name}: {text}' for name, text in _TEMPLATES.items())} (default: tabular)",
     )
 
 
 def init_project(options: argparse.Namespace) -> int:
     """Write the folder and say what to do next."""
     from millrace.core.clock import SystemClock
+    from millrace.flow.new_project import create_project
 
     made = create_project(Path(options.name), template=options.template, end=SystemClock().now())
     if options.json:

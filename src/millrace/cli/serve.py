@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ def run_server(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     from millrace.flow.serve import make_server
 
+    if options.env is None and "MILLRACE_ENVIRONMENT" not in os.environ:
+        options.env = "production"  # releases are made for staging and production; nobody serves "development"
     wiring = open_wiring(options)
     model = wiring.project.get_model(options.model)
     server = make_server(

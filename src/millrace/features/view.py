@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from millrace.core.definition import caller_place, report
@@ -91,14 +92,15 @@ class FeatureView:
         """Key columns; empty for a view without entity."""
         return () if self.entity is None else self.entity.keys
 
-    @property
+    # A view never changes, so what follows from it is worked out once.
+    @cached_property
     def rules(self) -> dict[str, Aggregation]:
         """Every feature's rule, bare column names resolved."""
         return {
             name: Aggregation("last", rule) if isinstance(rule, str) else rule for name, rule in self.features.items()
         }
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Source columns that the rules and `event_key` look at, each once, in a fixed order."""
         wanted = [rule.column for rule in self.rules.values() if rule.column is not None]
@@ -135,6 +137,10 @@ class FeatureView:
         It changes when the events that must be kept, or their form, change, so that a new definition never reads
         what an old one wrote; renaming a feature or moving the ttl keeps it.
         """
+        return self._storage_id
+
+    @cached_property
+    def _storage_id(self) -> str:
         rules = {(rule.kind, rule.column, rule.window, rule.steps) for rule in self.rules.values()}
         kept = {
             "keys": list(self.keys),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, from_text, to_text
+from millrace.core.errors import Conflict
 from millrace.core.records import ModelVersion, Release
 from millrace.flow.lifecycle import TRAIN
 from millrace.flow.observe import Observer
@@ -180,7 +181,14 @@ class Loop:
         self._tell(
             Happening("retrain", model.name, "; ".join(r["text"] for r in retrain.reasons), {"run": retrain.run_id})
         )
-        result = self._run(model, retrain)
+        try:
+            result = self._run(model, retrain)
+        except Conflict as busy:
+            if busy.code != "LEASE-01":
+                raise
+            # Somebody runs the pipeline by hand: the retrain stays claimed, and the next look takes it up.
+            self._tell(Happening("waiting", model.name, busy.what, {"run": retrain.run_id}))
+            return
         outcome = {"succeeded": "done", "refused": "refused"}.get(result.status, "failed")
         finish(
             self.wiring.ledger,

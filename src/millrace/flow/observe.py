@@ -76,7 +76,8 @@ class Observer:
 
         reference = self._reference(version)
         current = self._inputs(model, version, window)
-        columns = [name for name in current.column_names if name in reference.column_names]
+        watched = trigger.columns if trigger.columns is not None else current.column_names
+        columns = [name for name in watched if name in reference.column_names and name in current.column_names]
         report = compare(reference, current, columns=columns, effect=trigger.effect)
         outcomes = {column.name: column.outcome for column in report.columns}
         evidence = drift_evidence(outcomes, watched=trigger.columns, min_columns=trigger.min_columns)

@@ -12,7 +12,7 @@ from typing import Any
 
 from millrace.core.definition import collecting
 from millrace.core.errors import MillraceError, ProjectError, did_you_mean
-from millrace.core.ids import digest_bytes
+from millrace.core.ids import digest_bytes, digest_parts
 from millrace.data.source import Source
 from millrace.features.entity import Entity
 from millrace.features.view import FeatureView
@@ -86,12 +86,19 @@ def load_project(
         ) from error
     with collecting() as problems:
         namespace = _execute(source, path, settings.name, problems)
-        project = _collect(namespace, settings, digest_bytes(source), problems)
+        project = _collect(namespace, settings, _digest_code(root, source), problems)
     if problems:
         if len(problems) == 1:
             raise problems[0]
         raise ProjectError("PROJ-14", f"{len(problems)} mistakes in the project", where=str(path), findings=problems)
     return project
+
+
+def _digest_code(root: Path, source: bytes) -> str:
+    """Digest of the definitions and of every module beside them, which they may import."""
+    parts = [digest_bytes(source)]
+    parts += [f"{path.name}:{digest_bytes(path.read_bytes())}" for path in sorted(root.glob("*.py"))]
+    return digest_parts(parts)
 
 
 def _execute(source: bytes, path: Path, name: str, problems: list[MillraceError]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def release(
 ) -> DeployResult:
     """Deploy a version to the stages in order, each proved on its live endpoint. Same `key`, same deploy."""
     model = wiring.project.get_model(version.model)
+    check_bundle(wiring, version.digest)
     golden = Golden.from_json(wiring.blobs.get(version.golden))
 
     def tell(alert: Alert) -> None:
@@ -83,6 +84,15 @@ def release(
             version.model, "champion", version.version, reason=f"in production: {reason}", key=f"{key}:champion"
         )
     return result
+
+
+def check_bundle(wiring: Wiring, digest: str) -> None:
+    """Raise StoreError BLOB-01 or BLOB-02 unless every byte of the bundle is there as it was packaged.
+
+    The servers check it too, but by then the release would be made, and they would go on with the old one in silence.
+    """
+    for file in wiring.manifest(digest).files.values():
+        wiring.blobs.get_file(file)
 
 
 def roll_back(wiring: Wiring, model: str, *, reason: str, to: int | None = None, key: str | None = None) -> Release:

@@ -17,13 +17,15 @@ from millrace.flow.artifacts import ArtifactRef, load_artifact, save_artifact
 from millrace.flow.pipeline import Pipeline, Step
 from millrace.flow.run import RunRecord, find_run, find_step
 from millrace.store.lease import Lease
+from millrace.training.lineage import environment_digest
 from millrace.store.ledger import Transaction
 
 if TYPE_CHECKING:
     from millrace.flow.wiring import Wiring
 
 _FINAL = ("succeeded", "refused")
-# Trying again does not mend these: the code is wrong.
+# Trying again does not mend these: the code is wrong; or, by exit code, the input is, or durable state is damaged.
+_PERMANENT = (2, 4)
 _WRONG_CODE = (AttributeError, ImportError, NameError, SyntaxError, TypeError)
 
 
@@ -156,7 +158,7 @@ def _execute(context: StepContext, step: Step, references: Mapping[str, Artifact
 
 
 def _failed(step: Step, attempt: int, started: float, error: Exception) -> StepResult:
-    permanent = isinstance(error, (MillraceError, *_WRONG_CODE)) and getattr(error, "exit_code", 2) == 2
+    permanent = isinstance(error, (MillraceError, *_WRONG_CODE)) and getattr(error, "exit_code", 2) in _PERMANENT
     if not isinstance(error, MillraceError):
         import traceback
 
@@ -213,6 +215,7 @@ def _cache_key(wiring: Wiring, run: RunRecord, step: Step, references: Mapping[s
         {
             "code": code_digest(step.function),
             "project": wiring.project.digest,
+            "environment": environment_digest(),
             "model": run.model,
             "inputs": {name: reference.digest for name, reference in references.items()},
             "outputs": list(step.outputs),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import graphlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from millrace.flow.run import OPEN, RunRecord, find_open_run, find_run, find_ste
 from millrace.flow.run_step import StepResult
 from millrace.flow.tell import tracked_run
 from millrace.flow.workers import InlineWorker, Task, Worker, make_worker
-from millrace.store.lease import Lease, acquire, release, renew
+from millrace.store.lease import Lease, acquire, holding, release, renew
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Runner:
         self._on_event = on_event or _ignore
         self._idle: list[Worker] = []
         self._workers: list[Worker] = []
+        self._held: dict[tuple[str, str | None], Lease] = {}
         self.ledger = Ledger.open(project.settings.active.ledger, self._clock)
 
     def __enter__(self) -> Runner:
@@ -181,13 +183,31 @@ class Runner:
         pipeline = get_pipeline(self._project, run.pipeline)
         if run.status != OPEN:
             return RunResult(run, self._recorded(pipeline, run_id))
-        lease = acquire(self.ledger.database, f"run:{run.pipeline}/{run.model or ''}")
+        held = self._held.get((run.pipeline, run.model))
+        lease = held or acquire(self.ledger.database, _resource(run.pipeline, run.model))
         try:
             progress = self._drive(pipeline, run, lease)
             return self._finish(run, progress, lease)
         finally:
             self._stop_busy()
-            release(self.ledger.database, lease)
+            if held is None:
+                release(self.ledger.database, lease)
+
+    @contextmanager
+    def alone(self, pipeline: str, model: str | None) -> Iterator[None]:
+        """The right to run this pipeline, from before a run is recorded: whoever comes second leaves no open run behind.
+
+        Raises
+        ------
+        Conflict
+            LEASE-01 while another process runs this model's pipeline.
+        """
+        with holding(self.ledger.database, _resource(pipeline, model)) as lease:
+            self._held[pipeline, model] = lease
+            try:
+                yield
+            finally:
+                del self._held[pipeline, model]
 
     def _drive(self, pipeline: Pipeline, run: RunRecord, lease: Lease) -> _Progress:
         progress = _Progress(results=self._recorded(pipeline, run.run_id))
@@ -361,6 +381,10 @@ class Runner:
                 if not isinstance(worker, InlineWorker):
                     worker.kill()
                 self._idle.append(worker)
+
+
+def _resource(pipeline: str, model: str | None) -> str:
+    return f"run:{pipeline}/{model or ''}"
 
 
 def _ignore(kind: str, facts: Mapping[str, Any]) -> None:

@@ -38,5 +38,6 @@ def read_status(settings: Settings, ledger: Ledger, *, runs: int = 5, alerts: in
         "models": models,
         "runs": [run.to_dict() for run in list_runs(ledger)[-runs:]],
         "alerts": [event.body for event in ledger.events("alert", last=alerts)],
-        "waiting": dict(rows),
+        # Without a tracker its messages wait for one to be set; nobody is kept waiting.
+        "waiting": {topic: count for topic, count in rows if topic != "tracker" or settings.active.tracker},
     }

@@ -14,7 +14,7 @@ from millrace.core.verdict import Verdict
 from millrace.deployment.releases import Releases
 from millrace.registry.registry import Registry
 from millrace.store.blobs import BlobStore, open_blobs
-from millrace.store.ledger import Event, Ledger
+from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -210,6 +210,9 @@ class _Doer:
 
 def _serve(pipe: Connection, project: Project, parent: int) -> None:
     _follow(parent)
+    # Workers share the machine: without a limit each would start a thread per core, and they would stand in line.
+    threads = max(1, (os.cpu_count() or 1) // project.settings.active.workers)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     doer = _Doer(project)
     while True:
         try:
