@@ -156,7 +156,10 @@ def _empty_server() -> Iterator[str]:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With its protocol named, as ours is: asyncio switches Nagle's algorithm off for no other.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
     server = uvicorn.Server(
         uvicorn.Config(app, interface="asgi3", lifespan="off", ws="none", log_config=None, access_log=False)
     )

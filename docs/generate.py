@@ -46,10 +46,13 @@ PREFIXES = {
 MEANINGS = {
     "DATA-01": "There is no such file or folder.",
     "DEPLOY-04": "Production cannot go back to that version; the message says why.",
+    "PROJ-30": "The engine does not run that expectation, or that argument of it.",
+    "PROJ-32": "A rule can be checked, but is probably not what is meant; the message says what is.",
     "RUN-20": "The first model of a replay did not reach production.",
     "SERVE-05": "A released bundle could not be loaded. The server goes on with the one before.",
     "SERVE-10": "The request has problems; all of them are listed, the first with its place.",
     "SERVE-13": "A value is not of the type that the model's column has.",
+    "VALID-04": "No suite is named for that file or source.",
     "TRAIN-11": "The model has no form in one of the formats; the next format is tried, and the reason is kept.",
 }
 FIXES = {

@@ -68,7 +68,7 @@ late_orders.gates = [
 late_orders.deploy = mr.Direct()
 late_orders.retrain = [
     mr.OnDegradation(accuracy=0.6, drop=None, window="2d", min_samples=40, cooldown="12h"),
-    mr.OnDrift(window="2d", min_columns=1, effect=0.4, cooldown="12h"),
+    mr.OnDrift(window="4d", min_columns=1, effect=0.4, cooldown="12h"),
 ]
 '''
 

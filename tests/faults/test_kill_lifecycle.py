@@ -98,6 +98,6 @@ def test_after_the_kills_the_next_run_is_a_new_one(fresh):
     assert (len(codes), again.returncode) == (5, 0)
     wiring = open_small_project(fresh)
     assert [run.status for run in list_runs(wiring.ledger)] == ["succeeded", "succeeded"]
-    assert wiring.registry.get(MODEL, "champion").version == 2
+    assert [r.version for r in wiring.releases.history("production", MODEL)] == [1, 1]
     assert wiring.ledger.verify().is_intact
     wiring.close()

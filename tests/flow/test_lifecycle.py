@@ -61,8 +61,8 @@ def test_the_same_data_again_takes_the_training_of_the_first_run(shop, served, o
 
     assert (code, run["status"]) == (0, "succeeded")
     assert [name for name, step in run["steps"].items() if step.get("cached")] == ["train"]
-    assert opened.registry.get(MODEL, 1).digest == opened.registry.get(MODEL, 2).digest
-    assert production(opened) == [(1, 1), (2, 2)]
+    assert len(opened.registry.versions(MODEL)) == 1  # the same bytes are the same version
+    assert production(opened) == [(1, 1), (2, 1)]
 
 
 def test_new_data_makes_a_new_version_that_the_live_servers_take(shop, served, opened, ask):
@@ -144,12 +144,17 @@ def test_a_rollback_without_anything_before_it_changes_nothing(shop, opened, ask
 
 
 def test_a_rollback_never_goes_back_to_the_same_bytes(shop, served, opened, ask):
-    ask(shop, "run")  # version 2 has the bundle of version 1
+    first = opened.registry.get(MODEL, 1)
+    register_by_hand(opened, first, first.digest, first.golden)
+    ask(shop, "deploy", "2")
 
     code, answer = ask(shop, "rollback")
 
     assert (code, answer["error"]["code"]) == (2, "DEPLOY-03")
-    assert find_quarantine(opened.ledger, opened.registry.get(MODEL, 1).digest) is None
+    assert find_quarantine(opened.ledger, first.digest) is None
+    code, answer = ask(shop, "rollback", "--to", "1")
+    assert (code, answer["error"]["code"]) == (2, "DEPLOY-04")
+    assert "its bundle is that of v2" in answer["error"]["what"]
 
 
 def register_other_answers(wiring):
@@ -187,6 +192,17 @@ def test_a_failed_smoke_test_leaves_production_untouched(shop, served, opened, a
     (alert,) = opened.ledger.events("alert")
     assert "smoke test in staging" in alert.body["title"]
     assert {server.slot.current.release.version for server in served.values()} == {1}
+
+
+def test_another_version_of_the_same_bundle_is_proved_under_its_own_number(shop, served, opened, ask):
+    first = opened.registry.get(MODEL, 1)
+    register_by_hand(opened, first, first.digest, first.golden)
+    code, result = ask(shop, "deploy", "2")
+
+    assert (code, result["outcome"]) == (0, "deployed")
+    answered = [row["version"] for verdict in result["verdicts"] for row in verdict["evidence"]["rows"]]
+    assert set(answered) == {2}
+    assert champion(opened) == 2
 
 
 def test_a_version_whose_golden_rows_were_changed_is_not_deployed(shop, served, opened, ask):
@@ -247,7 +263,7 @@ def test_a_run_from_a_step_does_not_train_again(shop, served, opened, ask):
     assert run["parameters"] == {"from": "validate_model", "base": trained.run_id}
     done = [e.body["step"] for e in opened.ledger.events("step", run["run_id"]) if e.body.get("status") == "succeeded"]
     assert done == STEPS[STEPS.index("validate_model") :]
-    assert production(opened)[-1] == (2, 2)
+    assert production(opened) == [(1, 1), (2, 1)]
 
 
 def test_a_run_from_train_trains_even_on_the_same_data(shop, served, ask):

@@ -4,17 +4,6 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from small_project import (
-    MODEL,
-    START,
-    copy_project,
-    edit,
-    live_servers,
-    make_rows,
-    open_small_project,
-    write_rows,
-    write_small_project,
-)
 
 from millrace.core.clock import ManualClock, from_text, to_text
 from millrace.core.records import Prediction
@@ -28,6 +17,17 @@ from millrace.flow.serve import prediction_folder
 from millrace.monitoring.firing import find_open
 from millrace.serving.prediction_log import PredictionLog
 from millrace.store.lease import holding
+from small_project import (
+    MODEL,
+    START,
+    copy_project,
+    edit,
+    live_servers,
+    make_rows,
+    open_small_project,
+    write_rows,
+    write_small_project,
+)
 
 DEPLOYED = START + timedelta(days=25)
 WINDOW = timedelta(days=2)
@@ -127,13 +127,14 @@ def watch(folder):
 
 def test_a_healthy_window_is_judged_once_and_changes_nothing(watch):
     watched = watch()
-    watched.answer(0)
-    watched.tick_after(1)
+    for number in (0, 1):
+        watched.answer(number)
+    watched.tick_after(2)
     seen = [(event.body["window"]["monitor"], event.body["fired"]) for event in watched.kinds("evaluation")]
-    watched.tick_after(1)
+    watched.tick_after(2)
 
-    assert seen == [("degradation", []), ("drift1", [])]
-    assert len(watched.kinds("evaluation")) == 2
+    assert seen == [("degradation", []), ("degradation", []), ("drift1", [])]
+    assert len(watched.kinds("evaluation")) == 3
     assert not watched.kinds("trigger")
     assert len(list_runs(watched.ledger)) == 1
 
@@ -162,7 +163,7 @@ def test_degradation_retrains_exactly_once_for_a_window(watch):
     (trigger,) = watched.kinds("trigger")
     assert (trigger.body["kind"], trigger.body["verdict"]["outcome"]) == ("degradation", "fail")
     assert trigger.body["verdict"]["evidence"]["n"] == 96
-    first, second = list_runs(watched.ledger)
+    _, second = list_runs(watched.ledger)
     assert second.run_id == trigger.body["run_id"]
     assert second.parameters == {"trigger": trigger.key, "reasons": ["degradation"]}
     assert second.as_of == DEPLOYED + WINDOW + LABEL_DELAY
@@ -211,8 +212,9 @@ def known_at(rows, turned, moment):
 
 def test_drift_names_the_columns_and_retrains(watch):
     watched = watch()
-    watched.answer(0, change=lambda row: {"amount": row["amount"] * 5 + 100})
-    watched.tick_after(1)
+    for number in (0, 1):
+        watched.answer(number, change=lambda row: {"amount": row["amount"] * 5 + 100})
+    watched.tick_after(2)
     watched.loop.tick()
 
     (trigger,) = watched.kinds("trigger")
@@ -308,6 +310,7 @@ def test_a_run_by_hand_does_not_end_the_loop(watch):
 
 
 def test_asked_by_hand_the_next_look_retrains(shop, ask):
+    write_rows(shop, make_rows(rows=2300))
     with live_servers(shop):
         code, asked = ask(shop, "trigger", "--reason", "new law")
         again, _ = ask(shop, "trigger", "--reason", "new law, again")
@@ -318,6 +321,7 @@ def test_asked_by_hand_the_next_look_retrains(shop, ask):
     assert (code, again, looked, later) == (0, 0, 0, 0)
     assert (asked["body"]["kind"], asked["body"]["action"]) == ("manual", "opened")
     assert [entry["kind"] for entry in seen] == ["retrain", "run"]
+    assert seen[1]["status"] == "succeeded", seen[1]["text"]
     assert "new law" in seen[0]["text"]
     assert nothing == []
     assert wiring.registry.get(MODEL, "champion").version == 2

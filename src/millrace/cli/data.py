@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.cli.options import command, open_project, open_wiring
+from millrace.cli.options import a_time, command, open_project, open_wiring
 from millrace.cli.output import print_json
 from millrace.core.errors import DataError, did_you_mean
 
@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
     )
     freeze = command(data, "snapshot", "keep a source's rows as they are now, under their digest", snapshot)
     freeze.add_argument("source", help="which source of the project")
-    freeze.add_argument("--start", metavar="TIME", help="rows from here on (ISO 8601; default: all)")
-    freeze.add_argument("--end", metavar="TIME", help="rows before here (default: now)")
+    freeze.add_argument("--start", type=a_time, metavar="TIME", help="rows from here on (ISO 8601; default: all)")
+    freeze.add_argument("--end", type=a_time, metavar="TIME", help="rows before here (default: now)")
     check = command(data, "validate", "judge a batch by a suite of expectations; exit 1 when it is unfit", validate)
     check.add_argument("batch", metavar="FILE|SOURCE", help="Parquet or CSV, a folder of them, or a project's source")
     check.add_argument("--suite", type=Path, metavar="FILE", help="the expectations (default: the source's own)")
@@ -42,14 +42,12 @@ def add(commands: Any) -> None:
 
 def snapshot(options: argparse.Namespace) -> int:
     """Freeze a source of the project."""
-    from millrace.core.clock import from_text
     from millrace.data.snapshot import take_snapshot
 
     wiring = open_wiring(options)
     source = _find_source(options.source, wiring.project.sources)
-    start = from_text(options.start) if options.start else None
-    end = from_text(options.end) if options.end else wiring.clock.now() if source.event_time else None
-    table = wiring.read(source, start, end)
+    end = options.end or (wiring.clock.now() if source.event_time else None)
+    table = wiring.read(source, options.start, end)
     taken = take_snapshot(
         table, source=source.name, event_time=source.event_time, blobs=wiring.blobs, ledger=wiring.ledger
     )

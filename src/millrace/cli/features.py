@@ -16,7 +16,9 @@ def add(commands: Any) -> None:
     features = commands.add_parser("features", help="the feature store").add_subparsers(metavar="VERB", required=True)
     command(features, "list", "every feature that is defined", list_features)
     fill = command(features, "materialize", "bring features of past events to the online store", materialize)
-    fill.add_argument("--start", type=a_time, metavar="TIME", help="from here on (ISO 8601; default: where the last one ended)")
+    fill.add_argument(
+        "--start", type=a_time, metavar="TIME", help="from here on (ISO 8601; default: where the last one ended)"
+    )
     fill.add_argument("--end", type=a_time, metavar="TIME", help="up to here (default: now)")
     fill.add_argument("view", nargs="*", help="only these views")
     get = command(features, "get", "feature values of one entity, as serving sees them", get_features)

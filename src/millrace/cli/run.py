@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     run.add_argument("--pipeline", default="train", help="which pipeline (default: train)")
     run.add_argument("--from", dest="from_step", metavar="STEP", help="start at this step with the last run's results")
     run.add_argument("--dry-run", action="store_true", help="check everything and show the steps; run nothing")
-    run.add_argument("--as-of", type=a_time, metavar="TIME", help="as if it were this time (ISO 8601): nothing later is read")
+    run.add_argument(
+        "--as-of", type=a_time, metavar="TIME", help="as if it were this time (ISO 8601): nothing later is read"
+    )
     run.add_argument("--executor", choices=("inline", "fork", "spawn"), help="where steps run")
     run.add_argument("--reason", default="manual", help="why, for the record")
     command(commands, "status", "what is in production, what runs, what waits", show_status)
@@ -42,9 +44,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         if options.from_step:
             run = runner.start_from(options.from_step, options.pipeline, model, reason=options.reason)
         elif options.as_of:
-            run = runner.start(
-                options.pipeline, model, reason=options.reason, as_of=options.as_of, is_replay=True
-            )
+            run = runner.start(options.pipeline, model, reason=options.reason, as_of=options.as_of, is_replay=True)
         else:
             run = runner.resume_or_start(options.pipeline, model, reason=options.reason)
         result = runner.execute(run.run_id)

@@ -21,6 +21,9 @@ _ROOMS = ("validation", "drift", "gates", "deployment", "monitoring")
 _KINDS = ("decision", "evaluation", "trigger")
 
 
+_MOST_ROWS = 8
+
+
 @dataclass(frozen=True)
 class Replay:
     """The verdicts of one event, as they are on the record and as they come out again from their evidence."""
@@ -109,8 +112,10 @@ def _lines(value: Mapping[str, Any], indent: str = "") -> list[str]:
             found.extend(_lines(part, indent + "  "))
         elif isinstance(part, list) and part and all(isinstance(item, Mapping) for item in part):
             found.append(f"{indent}{name}")
-            for item in part:
-                found.append(f"{indent}  - {', '.join(f'{key} {_short(item[key])}' for key in item)}")
+            shown = part[:_MOST_ROWS]
+            found.extend(f"{indent}  - {', '.join(f'{key} {_short(item[key])}' for key in item)}" for item in shown)
+            if len(part) > len(shown):
+                found.append(f"{indent}  - and {len(part) - len(shown)} more: --json shows all")
         else:
             found.append(f"{indent}{name:<20} {_short(part)}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.duration import format_duration, parse_duration
@@ -14,69 +15,101 @@ from millrace.flow.run_step import StepContext
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.data.source import Source
     from millrace.flow.model import Model
+    from millrace.flow.wiring import Wiring
 
 
 def extract(context: StepContext) -> dict[str, Any]:
-    """Freeze the rows that were known at the run's time: labelled, and inside the model's window."""
-    from datetime import timedelta
-
-    import pyarrow.compute as pc
-
+    """Freeze the rows of the labels' source that were known at the run's time and lie inside the model's window."""
     from millrace.data.snapshot import take_snapshot
 
     model, wiring = _model(context), context.wiring
-    labels, source = model.labels, model.labels.source
-    # A row of that very moment is known; read_source's end is exclusive.
-    end = context.run.as_of - labels.delay + timedelta(microseconds=1)
-    window = parse_duration(context.run.parameters["window"]) if "window" in context.run.parameters else model.window
-    start = end - window if window is not None else None
-    table = wiring.read(source, start, end) if labels.event_time else wiring.read(source, None, None)
-    if labels.column in table.column_names:
-        table = table.filter(pc.is_valid(table.column(labels.column)))
+    source = model.labels.source
+    table = read_known(context, source, model.labels.event_time, model.labels.delay)
     if table.num_rows == 0:
         raise DataError(
             "DATA-40",
-            f"'{source.name}' has no labelled row that was known at {context.run.as_of:%Y-%m-%d %H:%M}",
+            f"'{source.name}' has no row that was known at {context.run.as_of:%Y-%m-%d %H:%M}",
             where=source.place,
-            why=f"window {format_duration(window)}" if window else None,
+            why=f"the window is {format_duration(window)}" if (window := window_of(context)) else None,
             fix="check the source's event_time and delay, or widen the model's window",
         )
     snapshot = take_snapshot(
-        table, source=source.name, event_time=labels.event_time, blobs=wiring.blobs, ledger=wiring.ledger
+        table, source=source.name, event_time=model.labels.event_time, blobs=wiring.blobs, ledger=wiring.ledger
     )
     return snapshot.to_dict()
 
 
+def read_known(context: StepContext, source: Source, event_time: str | None, delay: timedelta) -> pa.Table:
+    """A source's rows that were known at the run's time, inside its window; all of them without an event time."""
+    if event_time is None:
+        return context.wiring.read(source, None, None)
+    # A row of that very moment is known, and the end of a read is exclusive.
+    end = context.run.as_of - delay + timedelta(microseconds=1)
+    window = window_of(context)
+    return context.wiring.read(source, end - window if window is not None else None, end)
+
+
+def window_of(context: StepContext) -> timedelta | None:
+    """How much of the past the run learns from: its own parameter, else the model's."""
+    asked = context.run.parameters.get("window")
+    return parse_duration(asked) if asked is not None else _model(context).window
+
+
 def validate_data(context: StepContext, snapshot: dict[str, Any]) -> Any:
-    """Refuse a batch that its suite does not allow: it is put aside with its report, and somebody is told."""
+    """Refuse a batch that its suite does not allow: it is put aside with its report, and somebody is told.
+
+    Every source the model learns from is judged, the labels' and those of its features.
+    """
+    model = _model(context)
+    batches = [(model.labels.source, load_batch(context, snapshot))]
+    batches += [
+        (source, read_known(context, source, source.event_time, source.delay))
+        for source in feature_sources(context.wiring, model)
+        if source.suite is not None and source.name != model.labels.source.name
+    ]
+    facts, refused = {}, []
+    for source, table in batches:
+        facts[source.name], is_refused = judge_batch(context, source, table)
+        if is_refused:
+            refused.append(f"{source.name}: {facts[source.name]['reason']}")
+    return Refused("; ".join(refused), {"validation": facts}) if refused else facts
+
+
+def judge_batch(context: StepContext, source: Source, table: pa.Table) -> tuple[dict[str, Any], bool]:
+    """What the source's suite says of a batch, and whether that stops the run."""
     from millrace.validation.engine import validate
     from millrace.validation.quarantine import quarantine
     from millrace.validation.suite import Suite
 
-    wiring, model = context.wiring, _model(context)
-    source = model.labels.source
-    table = load_batch(context, snapshot)
+    wiring = context.wiring
     if source.suite is None:
-        evidence = {"rows": table.num_rows, "suite": None}
-        return {"outcome": "inconclusive", "reason": f"source '{source.name}' has no suite", "evidence": evidence}
+        return {"outcome": "inconclusive", "reason": f"source '{source.name}' has no suite"}, False
     suite = source.suite if isinstance(source.suite, Suite) else Suite.load(wiring.project.root / source.suite)
     result = validate(table, suite)
     verdict = result.verdict()
-    record(context, verdict)
+    record(context, verdict, {"source": source.name}, part=source.name)
     facts = {"outcome": verdict.outcome, "reason": verdict.reason, "result": result.to_json_dict()}
     if not verdict.is_fail:
-        return facts
+        return facts, False
     event = quarantine(table, result, source=source.name, blobs=wiring.blobs, ledger=wiring.ledger, clock=wiring.clock)
     wiring.alert(
-        f"{context.key}:alert",
+        f"{context.key}:{source.name}:alert",
         "critical",
-        model.name,
+        _model(context).name,
         f"batch of '{source.name}' is unfit: nothing was trained on it",
         f"{verdict.reason}; the batch is kept as event {event.seq}",
         {"run": context.run.run_id, "quarantine": event.seq},
     )
-    return Refused(verdict.reason, {"validation": facts})
+    return facts, True
+
+
+def feature_sources(wiring: Wiring, model: Model) -> list[Source]:
+    """The sources behind the model's features, each once."""
+    views = dict.fromkeys(reference.partition(":")[0] for reference in wiring.feature_references(model))
+    names = dict.fromkeys(wiring.project.views[name].source.name for name in views)
+    return [wiring.project.sources[name] for name in names]
 
 
 def check_drift(context: StepContext, snapshot: dict[str, Any], validation: dict[str, Any]) -> dict[str, Any]:
@@ -107,10 +140,13 @@ def build_features(context: StepContext, snapshot: dict[str, Any], drift: dict[s
 
     `drift` is not read: features are built after the batch was compared.
     """
+    import pyarrow.compute as pc
+
     model, wiring = _model(context), context.wiring
     table = load_batch(context, snapshot)
     _check_columns(model, table)
     labels = model.labels
+    table = table.filter(pc.is_valid(table.column(labels.column)))  # a label that has not come teaches nothing
     keys = wiring.entity_keys(model)
     names = dict.fromkeys([*keys, *([labels.event_time] if labels.event_time else []), *model.inputs, labels.column])
     entity = table.select(list(names))
@@ -134,12 +170,12 @@ def load_batch(context: StepContext, snapshot: dict[str, Any]) -> pa.Table:
     return load_snapshot(Snapshot.from_dict(snapshot), context.wiring.blobs)
 
 
-def record(context: StepContext, verdict: Verdict, extra: dict[str, Any] | None = None) -> None:
+def record(context: StepContext, verdict: Verdict, extra: dict[str, Any] | None = None, *, part: str = "") -> None:
     """A verdict of this step on the record, once however often the step is tried."""
     context.wiring.record_verdict(
         verdict,
         subject=context.run.model or context.run.pipeline,
-        key=f"{context.key}:{verdict.rule}",
+        key=f"{context.key}:{verdict.rule}:{part}" if part else f"{context.key}:{verdict.rule}",
         extra={"run": context.run.run_id, "step": context.step, **(extra or {})},
     )
 

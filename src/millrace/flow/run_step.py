@@ -17,8 +17,8 @@ from millrace.flow.artifacts import ArtifactRef, load_artifact, save_artifact
 from millrace.flow.pipeline import Pipeline, Step
 from millrace.flow.run import RunRecord, find_run, find_step
 from millrace.store.lease import Lease
-from millrace.training.lineage import environment_digest
 from millrace.store.ledger import Transaction
+from millrace.training.lineage import environment_digest
 
 if TYPE_CHECKING:
     from millrace.flow.wiring import Wiring
