@@ -82,6 +82,7 @@ The exit code of a command follows from the kind of error:
 | 4 | `StoreError` | durable state cannot be read or written, or is damaged |
 | 5 | `ServiceError` | a server or vendor did not answer as agreed |
 | 70 | | a defect of Millrace: please report it |
+| 130 | | you stopped it; `millrace run` goes on from the last finished step |
 
 In the tables `…` stands for a value of your own. A code that has several lines is one kind of mistake seen in several
 places. This page is written by `make docs` from the source.

@@ -342,3 +342,13 @@ def test_a_changed_ledger_is_found_out(shop, opened, ask):
 
     assert (code, found["is_intact"]) == (4, False)
     assert found["problems"] == [f"event 6 (decision {MODEL}) was changed after it was written"]
+
+
+def test_a_defect_of_ours_has_an_exit_code_of_its_own(shop, monkeypatch, capsys):
+    def stumble(*arguments):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr("millrace.flow.status.read_status", stumble)
+
+    assert main(["status", "--project", str(shop)]) == 70
+    assert "ZeroDivisionError: ours" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-
+"""One vendor per file, found by entry-point name and imported late."""

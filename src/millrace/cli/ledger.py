@@ -86,9 +86,9 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _summary(kind: str, body: dict[str, Any]) -> str:
-    if kind == "decision":
-        verdict = body.get("verdict", {})
-        return f"{verdict.get('rule')}: {verdict.get('outcome')}, {verdict.get('reason', '')}"[:100]
+    if kind in ("decision", "evaluation", "trigger"):
+        verdicts = body.get("verdicts") or [body.get("verdict", {})]
+        return "; ".join(f"{v.get('rule')}: {v.get('outcome')}, {v.get('reason', '')}" for v in verdicts)[:100]
     if kind == "step":
         return f"{body.get('step', 'reused')} {body.get('status', '')} (attempt {body.get('attempt', '-')})"
     if kind == "run":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from millrace.core.errors import MissingExtra, ProjectError, did_you_mean
 
 
+@cache
 def find_plugin(group: str, name: str) -> EntryPoint | None:
-    """The entry point `name` of ``millrace.<group>``, or None."""
+    """The entry point `name` of ``millrace.<group>``, or None. What is installed does not change under a process."""
     return next(iter(entry_points(group=f"millrace.{group}", name=name)), None)
 
 

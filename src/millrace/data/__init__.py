@@ -1,1 +1,1 @@
-
+"""Where rows come from, and exactly which rows: sources, snapshots, splits."""

@@ -1,1 +1,1 @@
-
+"""Change what production runs, and change it back: releases, smoke test, rollback."""

@@ -1,1 +1,1 @@
-
+"""Is it still good: windows, late labels, triggers, alerts."""
