@@ -6,6 +6,7 @@ import pytest
 
 from millrace.cli.main import main
 from millrace.core.ids import canonical_json
+from millrace.core.verdict import Verdict
 from millrace.deployment.quarantine import find_quarantine
 from millrace.deployment.smoke import Golden
 from millrace.flow.run import list_runs
@@ -246,6 +247,15 @@ def test_every_decision_of_a_history_is_explained_and_comes_out_the_same_again(s
         "deploy.smoke",
         "monitor.manual",
     }
+
+
+def test_what_was_decided_stays_when_a_killed_step_measures_again(opened):
+    quick, slow = (Verdict("gate.latency", outcome, "", {}) for outcome in ("pass", "fail"))
+    first = opened.record_verdict(quick, subject=MODEL, key="run/validate_model:3")
+    again = opened.record_verdict(slow, subject=MODEL, key="run/validate_model:3")
+
+    assert (first, again) == (quick, quick)
+    assert verdicts(opened, "gate.latency") == ["pass", "pass"]  # the first run's, and this one
 
 
 def test_what_is_not_a_decision_is_said_so_with_the_nearest(shop, ask):

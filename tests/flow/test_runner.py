@@ -80,13 +80,13 @@ pipeline = mr.Pipeline("sums", [mr.Step("shaky", shaky, outputs=["n"], retries=2
 
 
 def test_a_failed_step_is_tried_again(run_in):
-    _, runner, result = run_in(definitions=FAILS.format(fails=2, error='OSError("the network blinked")'))
+    _, _, result = run_in(definitions=FAILS.format(fails=2, error='OSError("the network blinked")'))
 
     assert (result.status, result.steps["shaky"].attempt) == ("succeeded", 3)
 
 
 def test_after_its_retries_a_step_fails_the_run_with_place_and_cause(run_in):
-    project, runner, result = run_in(definitions=FAILS.format(fails=9, error='OSError("the network is gone")'))
+    project, _, result = run_in(definitions=FAILS.format(fails=9, error='OSError("the network is gone")'))
 
     assert result.status == "failed"
     error = result.steps["shaky"].error

@@ -195,7 +195,7 @@ class Runner:
 
     @contextmanager
     def alone(self, pipeline: str, model: str | None) -> Iterator[None]:
-        """The right to run this pipeline, from before a run is recorded: whoever comes second leaves no open run behind.
+        """The right to run this pipeline, from before a run is recorded: who comes second leaves no open run behind.
 
         Raises
         ------
