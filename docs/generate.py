@@ -76,7 +76,7 @@ The exit code of a command follows from the kind of error:
 | exit code | kind | meaning |
 |---|---|---|
 | 0 | | done |
-| 1 | | a verdict said no, or a run failed: a result, not an error |
+| 1 | | a verdict said no: a result, not an error; a run that fails exits as its error does |
 | 2 | `ProjectError`, `DataError`, `ModelError`, `MissingExtra` | what you gave is wrong; mend it and run again |
 | 3 | `Conflict` | somebody else decided first or holds the lease; nothing was written |
 | 4 | `StoreError` | durable state cannot be read or written, or is damaged |

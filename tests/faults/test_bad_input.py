@@ -20,13 +20,13 @@ def test_a_missing_file(shop):
     code, answer = run(shop)
 
     step, error = failure(answer)
-    assert (code, step, error["code"]) == (1, "extract", "DATA-01")
+    assert (code, step, error["code"]) == (2, "extract", "DATA-01")
     assert error["what"].startswith("there is no file 'orders.csv'")
     assert "orders.csv" in error["where"]
     assert error["fix"] == "did you mean 'order.csv'?"
     # The person who reads it sees the same.
     told = millrace(shop, "run")
-    assert told.returncode == 1
+    assert told.returncode == 2
     assert "DATA-01" in told.stdout
     assert "did you mean 'order.csv'?" in told.stdout
 
@@ -57,7 +57,7 @@ def test_a_renamed_column_without_a_suite_is_named_with_the_nearest(shop, column
     exit_code, answer = run(shop)
 
     failed, error = failure(answer)
-    assert (exit_code, failed, error["code"]) == (1, step, code)
+    assert (exit_code, failed, error["code"]) == (2, step, code)
     assert f"'{column}'" in error["what"]
     assert error["fix"] == f"did you mean '{renamed}'?"
     assert error["where"]
@@ -104,7 +104,7 @@ def test_text_among_numbers_without_a_suite_stops_the_training_once(shop):
     code, answer = run(shop)
 
     step, error = failure(answer)
-    assert (code, step) == (1, "train")
+    assert (code, step) == (2, "train")
     assert "25 years" in error["what"]
     assert error["where"]
     assert error["fix"]
@@ -115,7 +115,7 @@ def test_columns_shifted_by_one_are_found_out(shop):
     code, answer = run(shop)
 
     step, error = failure(answer)
-    assert (code, step) == (1, "extract")
+    assert (code, step) == (2, "extract")
     assert error["code"].startswith("DATA-")
     assert "'ts'" in error["what"]
     assert "source 'orders'" in error["where"]
@@ -134,7 +134,7 @@ def test_a_batch_without_rows(shop):
     code, answer = run(shop)
 
     step, error = failure(answer)
-    assert (code, step, error["code"]) == (1, "extract", "DATA-40")
+    assert (code, step, error["code"]) == (2, "extract", "DATA-40")
     assert error["what"].startswith("'orders' has no row that was known at ")
     assert error["where"].startswith(f"{shop}/project.py:")
     assert error["fix"]
@@ -145,7 +145,7 @@ def test_a_file_without_a_byte(shop):
     code, answer = run(shop)
 
     step, error = failure(answer)
-    assert (code, step, error["code"]) == (1, "extract", "DATA-06")
+    assert (code, step, error["code"]) == (2, "extract", "DATA-06")
     assert "is empty" in error["what"]
 
 
@@ -156,14 +156,14 @@ def test_a_file_cut_off_in_the_middle_of_a_line(shop):
     code, answer = run(shop)
 
     _, error = failure(answer)
-    assert (code, error["code"]) == (1, "DATA-05")
+    assert (code, error["code"]) == (2, "DATA-05")
     assert error["findings"][0]["what"].startswith("line 2001 has 4 fields, not 5")
 
 
 def test_the_data_mended_the_next_run_succeeds(moving_shop):
     path = moving_shop / "data" / "orders.csv"
     path.rename(moving_shop / "elsewhere.csv")
-    assert run(moving_shop)[0] == 1
+    assert run(moving_shop)[0] == 2
     (moving_shop / "elsewhere.csv").rename(path)
 
     assert run(moving_shop, "--dry-run")[0] == 0

@@ -1,6 +1,6 @@
 """`millrace`: reads the words, calls one function of the library, prints what it answers.
 
-Exit codes: 0 done, 1 a verdict said no (or a run failed), 2 wrong input or usage, 3 somebody else was first,
+Exit codes: 0 done, 1 a verdict said no, 2 wrong input or usage, or a step that cannot run, 3 somebody else was first,
 4 durable state is damaged or full, 5 a server or vendor did not answer, 70 a defect of Millrace.
 """
 

@@ -53,7 +53,7 @@ def run_pipeline(options: argparse.Namespace) -> int:
         print_json(result.to_dict())
     else:
         _show_end(result)
-    return 0 if result.status == "succeeded" else 1
+    return result.exit_code
 
 
 def _tell_others(project: Any) -> None:

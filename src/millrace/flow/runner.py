@@ -43,6 +43,14 @@ class RunResult:
     def status(self) -> str:
         return self.run.status
 
+    @property
+    def exit_code(self) -> int:
+        """0 when it succeeded, 1 when it was refused, else that of the error that ended it."""
+        if self.status == "succeeded":
+            return 0
+        errors = [step.error for step in self.steps.values() if step.error is not None]
+        return int(errors[-1].get("exit_code", 1)) if errors else 1
+
     def to_dict(self) -> dict[str, Any]:
         return {**self.run.to_dict(), "steps": {name: step.to_dict() for name, step in self.steps.items()}}
 
