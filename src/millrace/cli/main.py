@@ -34,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; `millrace run` goes on from the last finished step", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # Whoever read has gone. What was being done may not be finished: not 0.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141
     except Exception:  # noqa: BLE001 - nobody catches it after us, and Python's own exit code 1 is a verdict's
         traceback.print_exc()
         print("this is a defect of Millrace; the lines above say where", file=sys.stderr)

@@ -35,13 +35,16 @@ def watch(options: argparse.Namespace) -> int:
         if not options.json:
             print(f"{happening.kind:<12} {happening.model}: {happening.text}", file=sys.stderr, flush=True)
 
-    with Runner(project) as runner:
-        Loop(project, runner, on_happening=show, with_mirror=True).run(interval_s=options.interval, once=options.once)
+    # The loop reads tables before it runs anything, and threads of their libraries do not survive a fork.
+    executor = "spawn" if project.settings.active.executor == "fork" else None
+    with Runner(project, executor=executor) as runner:
+        loop = Loop(project, runner, on_happening=show, with_mirror=True)
+        loop.run(interval_s=options.interval, once=options.once)
     if options.json:
         print_json(seen)
     elif not seen:
         print("no window is over and no retrain is due")
-    return 0
+    return loop.errors[-1].exit_code if loop.errors else 0
 
 
 def tell(options: argparse.Namespace) -> int:

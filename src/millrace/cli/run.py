@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from millrace.cli.options import a_time, command, open_project, open_settings
 from millrace.cli.output import has_color, outcome, paint, print_json, print_table
+from millrace.core.errors import MillraceError
 
 
 def add(commands: Any) -> None:
@@ -48,11 +50,11 @@ def run_pipeline(options: argparse.Namespace) -> int:
         else:
             run = runner.resume_or_start(options.pipeline, model, reason=options.reason)
         result = runner.execute(run.run_id)
-    _tell_others(project)
     if options.json:
         print_json(result.to_dict())
     else:
         _show_end(result)
+    _tell_others(project)
     return result.exit_code
 
 
@@ -63,7 +65,10 @@ def _tell_others(project: Any) -> None:
     from millrace.flow.wiring import Wiring
 
     wiring = Wiring(project, SystemClock())
-    deliver_all(wiring)
+    try:
+        deliver_all(wiring)
+    except MillraceError as error:  # the run is done and recorded; its alerts wait
+        print(f"alerts wait: {error.render(color=has_color(sys.stderr))}", file=sys.stderr)
     start_mirror(wiring)
     wiring.close()
 
@@ -115,8 +120,6 @@ def _show_end(result: Any) -> None:
     print(f"{outcome(run.status)}  {run.run_id}" + (f"  {run.message}" if run.message else ""))
     for step in result.steps.values():
         if step.status == "failed" and step.error:
-            from millrace.core.errors import MillraceError
-
             facts = {key: step.error.get(key) for key in ("where", "why", "fix")}
             print(MillraceError(step.error["code"], step.error["what"], **facts).render(color=has_color()))
 
@@ -130,6 +133,11 @@ class _Live:
         self._is_terminal = sys.stderr.isatty()
 
     def __call__(self, kind: str, facts: Mapping[str, Any]) -> None:
+        # Nobody watching is no reason to stop a run.
+        with contextlib.suppress(BrokenPipeError):
+            self._show(kind, facts)
+
+    def _show(self, kind: str, facts: Mapping[str, Any]) -> None:
         if kind != "step":
             return
         status = facts["status"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ def add(commands: Any) -> None:
     serve.add_argument(
         "--port", type=int, help="port to bind; 0 takes a free one (default: the environment's, else 8000)"
     )
+    serve.add_argument("--follow", type=int, metavar="PID", help="end when this process, which started it, has ended")
     serve.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the URL when requests are taken")
 
 
@@ -38,5 +42,13 @@ def run_server(options: argparse.Namespace) -> int:
         ready_file=options.ready_file,
         on_ready=lambda url: print(f"{model.name} in {wiring.environment.name}: {url}", file=sys.stderr, flush=True),
     )
+    if options.follow is not None:
+        threading.Thread(target=_follow, args=(options.follow,), daemon=True).start()
     server.run()
     return 0
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)

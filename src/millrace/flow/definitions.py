@@ -12,6 +12,7 @@ from millrace.features.entity import Entity
 from millrace.features.view import FeatureView
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
+from millrace.registry.names import check_name
 
 _KINDS = (Source, Entity, FeatureView, Model, Pipeline)
 
@@ -94,6 +95,22 @@ def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[Millrac
         for trigger in model.retrain
         if not hasattr(trigger, "kind")
     )
+    if isinstance(model.labels, Labels) and model.labels.event_time is None:
+        problems.extend(
+            ProjectError(
+                "PROJ-26",
+                f"model '{model.name}' is watched ({trigger.describe()}), but its labels have no event time",
+                where=model.place,
+                fix='mr.Labels(source, "column", event_time="...")',
+            )
+            for trigger in model.retrain
+            if getattr(trigger, "kind", None) == "degradation"
+        )
+    try:
+        check_name(model.name, what="model")
+    except ProjectError as problem:
+        problem.where = model.place
+        problems.append(problem)
     if model.deploy is not None and not isinstance(model.deploy, Direct):
         problems.append(_wrong_kind(model, "deploy", model.deploy, "a strategy such as mr.Direct()"))
     return problems

@@ -33,7 +33,9 @@ class Endpoint:
     def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
         self.url = url
         parts = urlsplit(url)
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+        self._prefix = parts.path.rstrip("/")
 
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one ``/predict`` request. Raises the server's own error, or SERVE-32, or SERVE-33."""
@@ -81,7 +83,7 @@ class Endpoint:
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"} if data else {}
         try:
-            self._connection.request(method, path, data, headers)
+            self._connection.request(method, self._prefix + path, data, headers)
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(path, error) from error
 
@@ -125,8 +127,10 @@ def live_endpoint(project: Project, environment: str, model: str) -> Iterator[En
         endpoint = Endpoint(url)
         health = endpoint.find_health()
         if health is not None and health.get("model") in (None, model):
-            yield endpoint
-            endpoint.close()
+            try:
+                yield endpoint
+            finally:
+                endpoint.close()
             return
     with temporary_server(project, environment, model) as endpoint:
         yield endpoint
@@ -148,8 +152,17 @@ def temporary_server(project: Project, environment: str, model: str) -> Iterator
             yield endpoint
         finally:
             endpoint.close()
-            process.terminate()
-            process.wait(timeout=30)
+            stop_server(process)
+
+
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """End a server process: asked first, killed when it does not follow."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def start_server(
@@ -159,7 +172,8 @@ def start_server(
     ready, log = folder / f"{environment}.ready.json", folder / f"{environment}.log"
     ready.unlink(missing_ok=True)
     words = [sys.executable, "-m", "millrace", "serve", model, "--project", str(root), "--env", environment]
-    words += ["--port", str(port), "--ready-file", str(ready)]
+    # It ends with this process, however this process ends.
+    words += ["--port", str(port), "--ready-file", str(ready), "--follow", str(os.getpid())]
     with open(log, "wb") as output:
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     end = time.monotonic() + _START_S

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, from_text, to_text
-from millrace.core.errors import Conflict
-from millrace.core.records import ModelVersion, Release
+from millrace.core.errors import Conflict, MillraceError, StoreError
+from millrace.core.records import Alert, ModelVersion, Release
 from millrace.flow.lifecycle import TRAIN
-from millrace.flow.observe import Observer
+from millrace.flow.observe import Observer, Seen
 from millrace.flow.runner import Listener, Runner, RunResult
 from millrace.flow.tell import deliver_all, start_mirror
 from millrace.flow.wiring import Wiring
@@ -23,7 +24,7 @@ from millrace.monitoring.evaluation import conclude_window
 from millrace.monitoring.firing import Reason, Retrain, claim, find_open, finish, fire
 from millrace.monitoring.triggers import judge_schedule, schedule_evidence, schedule_slot
 from millrace.monitoring.windows import Window, next_window, restart_windows
-from millrace.store.lease import holding
+from millrace.store.lease import Lease, holding, renew
 
 if TYPE_CHECKING:
     from millrace.flow.model import Model
@@ -76,26 +77,54 @@ class Loop:
         self._with_mirror = with_mirror
         self.wiring = Wiring(project, self._clock)
         self._observer = Observer(self.wiring)
+        self._lease: Lease | None = None
+        self.errors: list[MillraceError] = []
+        """What kept the loop from looking after a model, newest last."""
 
     def run(self, *, interval_s: float = DEFAULT_INTERVAL_S, once: bool = False) -> None:
         """Tick until stopped. Raises Conflict LEASE-01 while another process is the loop."""
-        with holding(self.wiring.ledger.database, LEASE, seconds=max(600.0, interval_s * 3)):
+        seconds = max(600.0, interval_s * 3)
+        with holding(self.wiring.ledger.database, LEASE, seconds=seconds) as lease:
+            self._lease = lease
+            self._runner.kept.append(lease)
             while True:
                 self.tick()
                 if once:
                     return
                 self._clock.sleep(interval_s)
+                renew(self.wiring.ledger.database, lease, seconds=seconds)
 
     def tick(self) -> None:
-        """Judge every window that is over, run every retrain that is due, tell everything that waits."""
+        """Judge every window that is over, run every retrain that is due, tell everything that waits.
+
+        What goes wrong with one model is an alert; the others are looked after all the same.
+        """
         for model in self._project.models.values():
-            release = self.wiring.releases.current("production", model.name)
-            if release is not None:
-                self._observe(model, release)
-            self._retrain(model)
-        deliver_all(self.wiring)
+            self._guarded(model.name, partial(self._look_after, model))
+        self._guarded("channels", partial(deliver_all, self.wiring))
         if self._with_mirror:
             start_mirror(self.wiring)
+
+    def _look_after(self, model: Model) -> None:
+        if self._lease is not None:
+            renew(self.wiring.ledger.database, self._lease, seconds=600.0)
+        release = self.wiring.releases.current("production", model.name)
+        if release is not None:
+            self._observe(model, release)
+        self._retrain(model)
+
+    def _guarded(self, subject: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except MillraceError as error:
+            if error.code.startswith("LEASE-") or isinstance(error, StoreError):
+                raise  # another process is the loop now, or nothing can be written down
+            self.errors.append(error)
+            today = to_text(self._clock.now())[:10]
+            title = f"the loop cannot look after '{subject}': {error.what}"
+            key = f"loop:{subject}:{error.code}:{today}"
+            self.wiring.alert(key, "critical", subject, title, error.render(), error.to_dict())
+            self._tell(Happening("error", subject, error.what, error.to_dict()))
 
     def _observe(self, model: Model, release: Release) -> None:
         version = self.wiring.registry.get(model.name, release.version)
@@ -149,18 +178,27 @@ class Loop:
             if verdict.is_fail and verdict.rule in seen.firing_rules
         ]
         event = conclude_window(
-            self.wiring.ledger, window, seen.verdicts, reasons[:1], channels=self.wiring.environment.channels
+            self.wiring.ledger,
+            window,
+            seen.verdicts,
+            reasons[:1],
+            alerts=[self._drift_alert(model, window, seen, reasons[0])] if trigger.kind == "drift" and reasons else [],
+            channels=self.wiring.environment.channels,
+            lease=self._lease,
         )
         self._tell(Happening(trigger.kind, model.name, seen.text, {"end": end, "event": event.seq, **seen.facts}))
-        if trigger.kind == "drift" and reasons:
-            self.wiring.alert(
-                f"drift:{model.name}:{end}",
-                "warning",
-                model.name,
-                f"inputs of '{model.name}' drifted: {', '.join(seen.facts['drifted'])}",
-                reasons[0].verdict.reason,
-                {"window": window.to_dict(), "drifted": seen.facts["drifted"]},
-            )
+
+    def _drift_alert(self, model: Model, window: Window, seen: Seen, reason: Reason) -> Alert:
+        drifted = list(seen.facts["drifted"])
+        return Alert(
+            key=f"drift:{model.name}:{to_text(window.end)}",
+            severity="warning",
+            subject=model.name,
+            title=f"inputs of '{model.name}' drifted: {', '.join(drifted)}",
+            text=reason.verdict.reason,
+            at=to_text(self._clock.now()),
+            facts={"window": window.to_dict(), "drifted": drifted},
+        )
 
     def _check_schedule(self, model: Model, trigger: Any, version: ModelVersion) -> None:
         if find_open(self.wiring.ledger, model.name) is not None:
@@ -175,7 +213,7 @@ class Loop:
             )
 
     def _retrain(self, model: Model) -> None:
-        retrain = claim(self.wiring.ledger, model.name)
+        retrain = claim(self.wiring.ledger, model.name, lease=self._lease)
         if retrain is None:
             return
         self._tell(
@@ -197,6 +235,7 @@ class Loop:
             outcome,  # type: ignore[arg-type]  # one of the three words above
             reason=result.run.message or "deployed",
             channels=self.wiring.environment.channels,
+            lease=self._lease,
         )
         facts = {"run": retrain.run_id, "status": result.status, "reasons": retrain.kinds, "result": result.to_dict()}
         self._tell(Happening("run", model.name, result.run.message or "deployed", facts))

@@ -57,7 +57,8 @@ class Observer:
         )
         verdicts = [judge_degradation(facts) for facts in evidence]
         if model.task != "regression":
-            incident = label_incident_evidence(joined, min_samples=trigger.min_samples)
+            shares = self._label_shares(model, version)
+            incident = label_incident_evidence(joined, min_samples=trigger.min_samples, reference_shares=shares)
             verdicts.append(judge_label_incident(incident))
         first = evidence[0]
         facts = {
@@ -146,6 +147,16 @@ class Observer:
             arrays.append(pa.array(_fit(values, kind), kind))
         return pa.table(arrays, names=names)
 
+    def _label_shares(self, model: Model, version: ModelVersion) -> dict[str, float] | None:
+        """How often each label stood where the version learned: a rare class makes long runs of the other normal."""
+        from collections import Counter
+
+        reference = self._reference(version)
+        if model.labels.column not in reference.column_names or reference.num_rows == 0:
+            return None
+        counts = Counter(str(label) for label in reference.column(model.labels.column).to_pylist())
+        return {label: count / reference.num_rows for label, count in counts.items()}
+
     def _reference(self, version: ModelVersion) -> pa.Table:
         """The rows the version learned from, as its run kept them."""
         if version.digest not in self._references:
@@ -155,6 +166,7 @@ class Observer:
 
                 return pa.table({})
             reference = ArtifactRef.from_dict(step["outputs"]["training"])
+            self._references.clear()  # one table at a time: the champion's
             self._references[version.digest] = load_artifact(reference, self._wiring.blobs)
         return self._references[version.digest]
 

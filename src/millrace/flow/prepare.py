@@ -144,7 +144,7 @@ def build_features(context: StepContext, snapshot: dict[str, Any], drift: dict[s
 
     model, wiring = _model(context), context.wiring
     table = load_batch(context, snapshot)
-    _check_columns(model, table)
+    _check_columns(model, table, wiring.entity_keys(model))
     labels = model.labels
     table = table.filter(pc.is_valid(table.column(labels.column)))  # a label that has not come teaches nothing
     keys = wiring.entity_keys(model)
@@ -184,10 +184,10 @@ def _model(context: StepContext) -> Model:
     return context.wiring.project.get_model(context.run.model)
 
 
-def _check_columns(model: Model, table: pa.Table) -> None:
+def _check_columns(model: Model, table: pa.Table, keys: list[str]) -> None:
     from millrace.core.errors import did_you_mean
 
-    missing = [name for name in [*model.inputs, model.labels.column] if name not in table.column_names]
+    missing = [name for name in [*keys, *model.inputs, model.labels.column] if name not in table.column_names]
     problems = [
         DataError(
             "DATA-42",

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.bundle import Column, ColumnType
+from millrace.core.errors import DataError
 from millrace.core.refusal import Refused
 from millrace.flow.run_step import StepContext
 
@@ -244,8 +245,11 @@ def golden_rows(wiring: Wiring, model: Model, digest: str, holdout: pa.Table) ->
 
 
 def to_rows(table: pa.Table, names: list[str]) -> list[list[Any]]:
-    """Rows as a request brings them: Python values, None for null."""
-    columns = [table.column(name).to_pylist() for name in names]
+    """Rows as a request brings them: Python values, None for null and for what JSON cannot say."""
+    columns = [
+        [None if isinstance(value, float) and not math.isfinite(value) else value for value in column]
+        for column in (table.column(name).to_pylist() for name in names)
+    ]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -269,7 +273,13 @@ def _type_of(table: pa.Table, name: str) -> ColumnType:
         return "int"
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return "float"
-    return "string"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+        return "string"
+    raise DataError(
+        "DATA-44",
+        f"the model cannot take the column '{name}' of type {kind}",
+        fix="models take numbers, booleans and text: make a number of it in a feature or in the source",
+    )
 
 
 def load_golden(wiring: Wiring, digest: str) -> Any:

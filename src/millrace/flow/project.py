@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import types
@@ -20,6 +21,8 @@ from millrace.flow.definitions import collect_definitions
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.flow.settings import Settings, find_root, load_settings
+
+_NOT_CODE = {"__pycache__", "venv", "node_modules", "site-packages"}
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,15 @@ def load_project(
 
 
 def _digest_code(root: Path, source: bytes) -> str:
-    """Digest of the definitions and of every module beside them, which they may import."""
+    """Digest of the definitions and of every module of the project, which they may import."""
     parts = [digest_bytes(source)]
-    parts += [f"{path.name}:{digest_bytes(path.read_bytes())}" for path in sorted(root.glob("*.py"))]
+    for folder, names, files in os.walk(root):
+        # Environments and state are not the project's code.
+        names[:] = sorted(name for name in names if not name.startswith(".") and name not in _NOT_CODE)
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = Path(folder, name)
+                parts.append(f"{path.relative_to(root)}:{digest_bytes(path.read_bytes())}")
     return digest_parts(parts)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from millrace.core.errors import ModelError
+from millrace.core.errors import ModelError, ProjectError
 from millrace.core.records import Alert, ModelVersion, Release
 from millrace.core.refusal import Refused
 from millrace.deployment.deploy import DeployResult, Target, deploy
 from millrace.deployment.direct import Direct
+from millrace.deployment.releases import withdraw
 from millrace.deployment.smoke import RULE, Golden, judge_smoke, replay_golden, silent_endpoint
 from millrace.flow.endpoint import Endpoint, live_endpoint
 from millrace.flow.run_step import StepContext
@@ -30,7 +31,7 @@ def deploy_version(context: StepContext, version: dict[str, Any]) -> Any:
     return facts if result.is_deployed else Refused(result.reason, facts)
 
 
-def monitor_deployment(context: StepContext, version: dict[str, Any], release: dict[str, Any]) -> dict[str, Any]:
+def monitor_deployment(context: StepContext, version: dict[str, Any], release: dict[str, Any]) -> Any:
     """Ask production once more: it runs the version, answers the golden rows, and has no failure to tell of."""
     wiring = context.wiring
     new = ModelVersion.from_dict(version)
@@ -47,10 +48,25 @@ def monitor_deployment(context: StepContext, version: dict[str, Any], release: d
         key=f"{context.key}:{RULE}",
         extra={"run": context.run.run_id, "step": context.step, "version": new.version},
     )
-    if verdict.is_fail:
-        roll_back(wiring, new.model, reason=f"after the deploy: {verdict.reason}", key=f"{context.key}:rollback")
-        raise ModelError("DEPLOY-20", f"v{new.version} was rolled back: {verdict.reason}", fix="millrace history")
-    return {"outcome": verdict.outcome, "reason": verdict.reason, "health": health}
+    facts = {"outcome": verdict.outcome, "reason": verdict.reason, "health": health}
+    standing = wiring.releases.current("production", new.model)
+    if not verdict.is_fail or standing is None or standing.version != new.version:
+        return facts  # another release made meanwhile is not this run's to undo
+    undo(wiring, standing, reason=f"after the deploy: {verdict.reason}", key=f"{context.key}:rollback")
+    return Refused(f"v{new.version} was taken back: {verdict.reason}", {"health": facts})
+
+
+def undo(wiring: Wiring, bad: Release, *, reason: str, key: str) -> None:
+    """Production without `bad`: the last good version again, or nothing when there was none."""
+    try:
+        roll_back(wiring, bad.model, reason=reason, key=key)
+    except ModelError as error:
+        if error.code != "DEPLOY-03":
+            raise
+        with wiring.ledger.transaction() as transaction:
+            withdraw(transaction, bad=bad, reason=reason, quarantine=True, key=key)
+        title = f"'{bad.model}' v{bad.version} was withdrawn: production runs no version of it"
+        wiring.alert(f"{key}:alert", "critical", bad.model, title, reason, bad.to_dict())
 
 
 def release(
@@ -58,6 +74,7 @@ def release(
 ) -> DeployResult:
     """Deploy a version to the stages in order, each proved on its live endpoint. Same `key`, same deploy."""
     model = wiring.project.get_model(version.model)
+    check_one_record(wiring, stages)
     check_bundle(wiring, version.digest)
     golden = Golden.from_json(wiring.blobs.get(version.golden))
 
@@ -86,6 +103,21 @@ def release(
     return result
 
 
+def check_one_record(wiring: Wiring, stages: tuple[str, ...]) -> None:
+    """Raise ProjectError DEPLOY-21 unless the stages follow the ledger, and read the blobs, that a deploy writes."""
+    here = wiring.environment
+    for stage in stages:
+        there = wiring.project.settings.environments[stage]
+        differing = [key for key in ("ledger", "blobs") if getattr(here, key) != getattr(there, key)]
+        if differing:
+            raise ProjectError(
+                "DEPLOY-21",
+                f"'{here.name}' and '{stage}' have different {' and '.join(differing)}: its server would never hear",
+                where=str(wiring.project.root / "millrace.toml"),
+                fix=f"set {' and '.join(differing)} under [defaults], or run with --env {stage}",
+            )
+
+
 def check_bundle(wiring: Wiring, digest: str) -> None:
     """Raise StoreError BLOB-01 or BLOB-02 unless every byte of the bundle is there as it was packaged.
 
@@ -96,8 +128,13 @@ def check_bundle(wiring: Wiring, digest: str) -> None:
 
 
 def roll_back(wiring: Wiring, model: str, *, reason: str, to: int | None = None, key: str | None = None) -> Release:
-    """Production runs the last good version again, by one change of a pointer; ``champion`` follows."""
-    done = wiring.releases.rollback("production", model, to=to, reason=reason, key=key)
+    """Production runs the last good version again, by one change of a pointer; ``champion`` follows.
+
+    A rollback that was killed before ``champion`` followed is finished, not done a second time.
+    """
+    done = _interrupted_rollback(wiring, model) if key is None else None
+    if done is None:
+        done = wiring.releases.rollback("production", model, to=to, reason=reason, key=key)
     wiring.registry.move_alias(
         model, "champion", done.version, reason=f"rolled back: {reason}", key=f"{key}:champion" if key else None
     )
@@ -110,6 +147,14 @@ def roll_back(wiring: Wiring, model: str, *, reason: str, to: int | None = None,
         done.to_dict(),
     )
     return done
+
+
+def _interrupted_rollback(wiring: Wiring, model: str) -> Release | None:
+    standing = wiring.releases.current("production", model)
+    champion = wiring.registry.find(model, "champion")
+    if standing is None or standing.strategy != "rollback" or champion is None:
+        return None
+    return standing if champion.version != standing.version else None
 
 
 def _target(stage: str, endpoint: Endpoint, new: ModelVersion) -> Target:

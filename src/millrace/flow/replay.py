@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from millrace.core.clock import ManualClock, to_text
 from millrace.core.errors import MillraceError, ProjectError, ServiceError
-from millrace.flow.endpoint import Endpoint, start_server
+from millrace.flow.endpoint import Endpoint, start_server, stop_server
 from millrace.flow.lifecycle import TRAIN
 from millrace.flow.loop import Happening, Loop
 from millrace.flow.produce import to_rows
@@ -191,8 +191,7 @@ class Replay:
         folder.mkdir(parents=True, exist_ok=True)
         url = self._project.settings.environments[stage].server_of(model.name)
         process, live = start_server(self._project.root, stage, model.name, folder, port=urlsplit(url).port or 0)
-        stack.callback(process.wait, timeout=30)
-        stack.callback(process.terminate)
+        stack.callback(stop_server, process)
         self._tell("stage", f"'{model.name}' answers in {stage} on {live}")
 
     def _open_lane(self, wiring: Wiring, model: Model, table: Any, stack: ExitStack) -> _Lane:

@@ -12,7 +12,7 @@ from millrace.core.errors import ProjectError, did_you_mean
 from millrace.store.ledger import Ledger
 
 OPEN = "running"
-STATUSES = ("running", "succeeded", "refused", "failed")
+ABANDONED = "abandoned"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class RunRecord:
         The moment the run is about: no row known later is read.
     is_replay : bool
         Whether time stands at `as_of` for the whole run (history is replayed) or is the machine's.
+    code : str
+        Digest of the project's definitions when the run began.
     reason : str
         Why it was started, e.g. ``manual`` or a trigger's text.
     """
@@ -40,6 +42,7 @@ class RunRecord:
     started_at: str = ""
     finished_at: str | None = None
     message: str | None = None
+    code: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -54,6 +57,7 @@ class RunRecord:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "message": self.message,
+            "code": self.code,
         }
 
     @classmethod
@@ -74,12 +78,6 @@ def list_runs(ledger: Ledger, *, model: str | None = None) -> list[RunRecord]:
     """All runs, oldest first."""
     runs = [RunRecord.from_dict(state.value) for state in sorted(ledger.states("run"), key=lambda state: state.seq)]
     return [run for run in runs if model is None or run.model == model]
-
-
-def find_open_run(ledger: Ledger, pipeline: str, model: str | None) -> RunRecord | None:
-    """The newest run of this pipeline and model that began and did not end, or None."""
-    runs = [run for run in list_runs(ledger) if run.status == OPEN and (run.pipeline, run.model) == (pipeline, model)]
-    return max(runs, key=lambda run: run.started_at) if runs else None
 
 
 def find_step(ledger: Ledger, run_id: str, step: str) -> dict[str, Any] | None:

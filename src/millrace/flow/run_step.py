@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FINAL = ("succeeded", "refused")
 # Trying again does not mend these: the code is wrong; or, by exit code, the input is, or durable state is damaged.
 _PERMANENT = (2, 4)
-_WRONG_CODE = (AttributeError, ImportError, NameError, SyntaxError, TypeError)
+_WRONG_CODE = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.errors import MillraceError, ModelError
-from millrace.core.ids import new_id
 from millrace.flow.lifecycle import get_pipeline
 from millrace.flow.pipeline import Pipeline
-from millrace.flow.run import OPEN, RunRecord, find_open_run, find_run, find_step, list_runs
+from millrace.flow.run import OPEN, RunRecord, find_run, find_step
 from millrace.flow.run_step import StepResult
+from millrace.flow.runs import Runs
 from millrace.flow.tell import tracked_run
 from millrace.flow.workers import InlineWorker, Task, Worker, make_worker
-from millrace.store.lease import Lease, acquire, holding, release, renew
-from millrace.store.ledger import Ledger
+from millrace.store.lease import DEFAULT_LEASE_S, Lease, acquire, holding, release, renew
 
 if TYPE_CHECKING:
     from millrace.flow.project import Project
 
 _POLL_S = 0.5
 _RENEW_EVERY_S = 15.0
+_INLINE_LEASE_S = 86400.0
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 
@@ -71,7 +70,7 @@ class _Progress:
         return self.failed is not None or self.refused is not None
 
 
-class Runner:
+class Runner(Runs):
     """Runs pipelines of a project. Use as a context manager: it ends its worker processes.
 
     Parameters
@@ -90,14 +89,14 @@ class Runner:
         clock: Clock | None = None,
         on_event: Listener | None = None,
     ) -> None:
-        self._project = project
-        self._clock = clock or SystemClock()
+        super().__init__(project, clock)
         self._executor = executor or project.settings.active.executor
         self._on_event = on_event or _ignore
         self._idle: list[Worker] = []
         self._workers: list[Worker] = []
         self._held: dict[tuple[str, str | None], Lease] = {}
-        self.ledger = Ledger.open(project.settings.active.ledger, self._clock)
+        self.kept: list[Lease] = []
+        """Further leases to keep alive while a run takes its time: the loop's."""
 
     def __enter__(self) -> Runner:
         return self
@@ -112,73 +111,6 @@ class Runner:
         self._workers.clear()
         self._idle.clear()
 
-    def start(
-        self,
-        pipeline: str,
-        model: str | None,
-        *,
-        reason: str = "manual",
-        run_id: str | None = None,
-        as_of: datetime | None = None,
-        is_replay: bool = False,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> RunRecord:
-        """Record a new run. The same `run_id` twice is the same run."""
-        now = self._clock.now()
-        run = RunRecord(
-            run_id=run_id or new_id("run", now),
-            pipeline=pipeline,
-            model=model,
-            as_of=as_of or now,
-            is_replay=is_replay,
-            status=OPEN,
-            reason=reason,
-            parameters=dict(parameters or {}),
-            started_at=to_text(now),
-        )
-        facts = run.to_dict()
-        event = self.ledger.append(
-            "run", model or pipeline, facts, key=f"run:{run.run_id}", sets=[("run", run.run_id, facts)]
-        )
-        return run if event.is_new else find_run(self.ledger, run.run_id)
-
-    def start_from(self, step: str, pipeline: str, model: str | None, *, reason: str = "manual") -> RunRecord:
-        """Record a new run that takes everything before `step` from the newest run that has it.
-
-        Raises
-        ------
-        ModelError
-            RUN-02 when no earlier run got that far.
-        """
-        graph = get_pipeline(self._project, pipeline)
-        graph.get_step(step)
-        kept = [name for name in graph.order if name not in graph.downstream(step)]
-        for earlier in reversed(list_runs(self.ledger, model=model)):
-            states = {name: find_step(self.ledger, earlier.run_id, name) for name in kept}
-            found = {name: state for name, state in states.items() if state and state["status"] == "succeeded"}
-            if earlier.pipeline == pipeline and len(found) == len(kept):
-                run = self.start(
-                    pipeline,
-                    model,
-                    reason=reason,
-                    as_of=earlier.as_of,
-                    is_replay=earlier.is_replay,
-                    parameters={**earlier.parameters, "from": step, "base": earlier.run_id},
-                )
-                sets = [("step", f"{run.run_id}/{name}", {**state, "reused": True}) for name, state in found.items()]
-                self.ledger.append("step", run.run_id, {"reused": kept, "base": earlier.run_id}, sets=sets)
-                return run
-        raise ModelError(
-            "RUN-02",
-            f"no earlier run finished everything before '{step}'",
-            why=f"a run from there needs the results of: {', '.join(kept)}",
-            fix="run the whole pipeline once: millrace run",
-        )
-
-    def resume_or_start(self, pipeline: str, model: str | None, *, reason: str = "manual") -> RunRecord:
-        """The run that began and did not end, if there is one, else a new one."""
-        return find_open_run(self.ledger, pipeline, model) or self.start(pipeline, model, reason=reason)
-
     def execute(self, run_id: str) -> RunResult:
         """Run what is left of a run.
 
@@ -192,7 +124,7 @@ class Runner:
         if run.status != OPEN:
             return RunResult(run, self._recorded(pipeline, run_id))
         held = self._held.get((run.pipeline, run.model))
-        lease = held or acquire(self.ledger.database, _resource(run.pipeline, run.model))
+        lease = held or acquire(self.ledger.database, _resource(run.pipeline, run.model), seconds=self._lease_s)
         try:
             progress = self._drive(pipeline, run, lease)
             return self._finish(run, progress, lease)
@@ -210,7 +142,7 @@ class Runner:
         Conflict
             LEASE-01 while another process runs this model's pipeline.
         """
-        with holding(self.ledger.database, _resource(pipeline, model)) as lease:
+        with holding(self.ledger.database, _resource(pipeline, model), seconds=self._lease_s) as lease:
             self._held[pipeline, model] = lease
             try:
                 yield
@@ -238,12 +170,18 @@ class Runner:
                 ready = self._submit_ready(ready, run, lease, progress)
             if not progress.busy and not ready and not sorter.is_active():
                 break
-            for name in self._collect(pipeline, run, progress, ready):
+            for name in self._collect(pipeline, run, lease, progress, ready):
                 sorter.done(name)
             if time.monotonic() - renewed > _RENEW_EVERY_S:
-                renew(self.ledger.database, lease)
+                for held in (lease, *self.kept):
+                    renew(self.ledger.database, held)
                 renewed = time.monotonic()
         return progress
+
+    @property
+    def _lease_s(self) -> float:
+        """An inline step cannot be interrupted to renew; a dead process of this machine is noticed at once anyway."""
+        return _INLINE_LEASE_S if self._executor == "inline" else DEFAULT_LEASE_S
 
     def _submit_ready(self, ready: list[str], run: RunRecord, lease: Lease, progress: _Progress) -> list[str]:
         later = []
@@ -261,7 +199,9 @@ class Runner:
             worker.submit(Task(run.run_id, name, lease))
         return later
 
-    def _collect(self, pipeline: Pipeline, run: RunRecord, progress: _Progress, ready: list[str]) -> list[str]:
+    def _collect(
+        self, pipeline: Pipeline, run: RunRecord, lease: Lease, progress: _Progress, ready: list[str]
+    ) -> list[str]:
         """Take what workers answered; the names of steps that succeeded."""
         done = []
         if not progress.busy:
@@ -274,9 +214,9 @@ class Runner:
                 if step.timeout_s is None or time.monotonic() - began < step.timeout_s:
                     continue
                 worker.kill()
-                result = self._overdue(run, name, step.timeout_s)
+                result = self._overdue(run, name, step.timeout_s, lease)
             else:
-                result = self._answer(worker, run, name)
+                result = self._answer(worker, run, name, lease)
             del progress.busy[name]
             self._idle.append(worker)
             self._on_event("step", result.to_dict())
@@ -317,31 +257,33 @@ class Runner:
         for name in ready:
             progress.waiting.pop(name, None)
 
-    def _answer(self, worker: Worker, run: RunRecord, name: str) -> StepResult:
+    def _answer(self, worker: Worker, run: RunRecord, name: str, lease: Lease) -> StepResult:
         try:
             return worker.result()
         except MillraceError as error:
             if error.code == "LEASE-02":
                 raise
-            return self._record_failure(run, name, error)
+            return self._record_failure(run, name, error, lease)
 
-    def _overdue(self, run: RunRecord, name: str, timeout_s: float) -> StepResult:
+    def _overdue(self, run: RunRecord, name: str, timeout_s: float, lease: Lease) -> StepResult:
         error = ModelError(
             "RUN-11",
             f"step '{name}' took longer than {timeout_s:g} s and was ended",
             fix="give the step more time (timeout=), or look at what it waits for",
         )
-        return self._record_failure(run, name, error)
+        return self._record_failure(run, name, error, lease)
 
-    def _record_failure(self, run: RunRecord, name: str, error: MillraceError) -> StepResult:
-        """Write down an attempt that could not write its own end."""
-        state = find_step(self.ledger, run.run_id, name)
-        attempt = state["attempt"] if state else 1
-        facts = {**error.to_dict(), "exit_code": error.exit_code}
-        result = StepResult(name, "failed", attempt, 0.0, reason=error.what, error=facts)
-        self.ledger.append(
-            "step", run.run_id, result.to_dict(), sets=[("step", f"{run.run_id}/{name}", result.to_dict())]
-        )
+    def _record_failure(self, run: RunRecord, name: str, error: MillraceError, lease: Lease) -> StepResult:
+        """Write down an attempt that could not write its own end; if it could after all, that end stands."""
+        key = f"{run.run_id}/{name}"
+        with self.ledger.transaction(lease) as transaction:
+            state = transaction.state("step", key)
+            if state is not None and state.value["status"] in ("succeeded", "refused"):
+                return StepResult.from_dict(state.value)
+            attempt = state.value["attempt"] if state is not None else 1
+            facts = {**error.to_dict(), "exit_code": error.exit_code}
+            result = StepResult(name, "failed", attempt, 0.0, reason=error.what, error=facts)
+            transaction.append("step", run.run_id, result.to_dict(), sets=[("step", key, result.to_dict())])
         return result
 
     def _finish(self, run: RunRecord, progress: _Progress, lease: Lease) -> RunResult:
@@ -353,6 +295,7 @@ class Runner:
             status, message = "succeeded", None
         ended = replace(run, status=status, message=message, finished_at=to_text(self._clock.now()))
         facts = ended.to_dict()
+        tells = [("tracker", f"run:{run.run_id}", tracked_run(self._project, self.ledger, ended))] if run.model else []
         with self.ledger.transaction(lease) as transaction:
             transaction.append(
                 "run",
@@ -360,7 +303,7 @@ class Runner:
                 facts,
                 key=f"run-end:{run.run_id}",
                 sets=[("run", run.run_id, facts)],
-                tells=[("tracker", f"run:{run.run_id}", tracked_run(self._project, ended))] if run.model else [],
+                tells=tells,
             )
         self._on_event("run", facts)
         return RunResult(ended, progress.results)

@@ -31,9 +31,11 @@ def make_server(
 
     environment = wiring.environment
     address = urlsplit(environment.server_of(model))
+    # A public address (https) stands before the server; what the server binds is then said on the command line.
+    is_own = address.scheme == "http"
     settings = Settings(
-        host=host or address.hostname or "127.0.0.1",
-        port=port if port is not None else address.port or DEFAULT_PORT,
+        host=host or (address.hostname if is_own else None) or "127.0.0.1",
+        port=port if port is not None else (address.port if is_own else None) or DEFAULT_PORT,
         log_folder=prediction_folder(wiring, environment.name, model),
         ready_file=ready_file,
         allow_pickle=environment.allow_pickle,

@@ -29,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "allow_pickle": False,
 }
 _ROOT_KEYS = {"name", "definitions", "environment", "defaults", "environments", "channels", "trackers"}
+_SHARED = ("ledger", "blobs", "online", "predictions")
 _EXECUTORS = ("inline", "fork", "spawn")
 
 
@@ -151,8 +152,9 @@ def _build(
         table = _table(given, name, path, problems)
         _check_keys(table, _DEFAULTS, path, f"[environments.{name}] ", problems)
         merged = {**_DEFAULTS, **defaults, **table}
-        if name == active:
-            merged.update(_overrides(variables))
+        overrides = _overrides(variables)
+        # Where the project's state lies is one answer for all environments; the rest is the active one's own.
+        merged.update({key: value for key, value in overrides.items() if name == active or key in _SHARED})
         # A variable that another environment needs may well be missing here.
         needed = problems if name == active else []
         environments[name] = _environment(name, _resolve(merged, variables, path, needed), root, path, problems)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import to_text
+from millrace.core.errors import ModelError
 from millrace.core.plugins import load_plugin
 from millrace.flow.artifacts import ArtifactRef, load_artifact
 from millrace.flow.run import RunRecord, find_step
@@ -66,14 +67,15 @@ def mirror(wiring: Wiring, *, due_only: bool = True, limit: int = 1000) -> Deliv
         return wiring.ledger.outbox.deliver(TRACKER, tracker.deliver, limit=limit, due_only=due_only)
 
 
-def tracked_run(project: Project, run: RunRecord) -> dict[str, Any]:
+def tracked_run(project: Project, ledger: Ledger, run: RunRecord) -> dict[str, Any]:
     """What a tracker is told of a run that ended: its parameters, metrics and tags."""
     blobs = open_blobs(project.settings.active.blobs)
-    ledger = Ledger.open(project.settings.active.ledger)
     step = find_step(ledger, run.run_id, "validate_model")
     metrics: dict[str, Any] = {}
     if step is not None and "validation" in step.get("outputs", {}):
-        metrics = load_artifact(ArtifactRef.from_dict(step["outputs"]["validation"]), blobs)["metrics"]
+        reference = ArtifactRef.from_dict(step["outputs"]["validation"])
+        if reference.kind == "json" and blobs.has(reference.digest):
+            metrics = load_artifact(reference, blobs).get("metrics", {})
     tags = {"reason": run.reason, "status": run.status, "pipeline": run.pipeline, "message": run.message or ""}
     return {
         "kind": "run",
@@ -91,6 +93,12 @@ def tracked_run(project: Project, run: RunRecord) -> dict[str, Any]:
 def load_fitted(wiring: Wiring, digest: str) -> Any:
     """The fitted object of a bundle, from its canonical file."""
     manifest = wiring.manifest(digest)
+    if manifest.lineage["canonical_format"] == "pickle" and not wiring.environment.allow_pickle:
+        raise ModelError(
+            "SERVE-03",
+            "the fitted object is kept as a pickle, which runs code when it is loaded",
+            fix="allow_pickle = true in millrace.toml, if you trust where it came from",
+        )
     read = load_plugin("estimators", "sklearn")
     return read(wiring.blobs.get(manifest.files["canonical"]), manifest.lineage["canonical_format"])
 

@@ -12,6 +12,7 @@ from millrace.core.plugins import load_plugin, scheme_of
 from millrace.core.records import Alert, ModelVersion, Severity
 from millrace.core.verdict import Verdict
 from millrace.deployment.releases import Releases
+from millrace.registry.names import split_reference
 from millrace.registry.registry import Registry
 from millrace.store.blobs import BlobStore, open_blobs
 from millrace.store.ledger import Ledger
@@ -97,11 +98,10 @@ class Wiring:
         ModelError
             REG-01 to REG-03 with the nearest name.
         """
-        for mark in (":", "@"):
-            model, found, reference = name.partition(mark)
-            if found:
-                return self.registry.get(model, reference)
-        return self.registry.get(self.project.get_model().name, name)
+        model, reference = split_reference(name)
+        if reference is None:
+            return self.registry.get(self.project.get_model().name, name)
+        return self.registry.get(model, reference)
 
     def feature_references(self, model: Model) -> list[str]:
         """The model's features as ``view:feature``, in the order of its columns."""

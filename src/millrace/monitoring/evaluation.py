@@ -21,6 +21,7 @@ def conclude_window(
     verdicts: Sequence[Verdict],
     reasons: Sequence[Reason],
     *,
+    alerts: Sequence[Alert] = (),
     channels: Sequence[str] = (),
     lease: Lease | None = None,
 ) -> Event:
@@ -37,6 +38,9 @@ def conclude_window(
     reasons : sequence of Reason
         The failed ones that ask for a retrain. In a data incident they are recorded but do not fire: the data is
         wrong, so the model is kept and people are told.
+
+    alerts : sequence of Alert
+        Told with the window: what is on the record was told, and the other way round.
 
     Raises
     ------
@@ -65,6 +69,8 @@ def conclude_window(
         )
         if not event.is_new:
             return event
+        for alert in alerts:
+            append_alert(transaction, alert, channels)
         if incident is not None:
             append_alert(transaction, _incident_alert(window, incident), channels)
         else:

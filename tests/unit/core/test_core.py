@@ -9,7 +9,7 @@ from millrace.core.clock import as_utc, from_micros, from_text, to_micros, to_te
 from millrace.core.duration import format_duration, parse_duration
 from millrace.core.errors import Conflict, DataError, ProjectError, did_you_mean, nearest
 from millrace.core.ids import canonical_json, digest_json
-from millrace.core.verdict import Verdict, worst
+from millrace.core.verdict import Verdict
 
 
 def test_an_error_says_what_where_why_and_how_to_fix():
@@ -69,13 +69,6 @@ def test_what_is_no_duration_says_the_form(text):
 def test_a_verdict_is_never_a_bare_bool():
     with pytest.raises(TypeError, match="is_pass"):
         bool(Verdict("gate.x", "pass", "fine"))
-
-
-def test_nothing_is_not_a_pass():
-    assert worst([]) == "inconclusive"
-    assert worst(["pass", "inconclusive"]) == "inconclusive"
-    assert worst(["pass", "fail", "inconclusive"]) == "fail"
-    assert worst(["pass", "pass"]) == "pass"
 
 
 def test_times_are_utc_and_exact():

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from millrace.core.clock import ManualClock
+from millrace.core.errors import ServiceError
 from millrace.core.records import ModelVersion
 from millrace.deployment.deploy import Target, deploy
 from millrace.deployment.direct import Direct
@@ -53,8 +54,8 @@ class FusedDatabase(SqliteDatabase):
 class Endpoint:
     """An environment's live server: it runs whatever its environment's current release says."""
 
-    def __init__(self, environment, fuse, *, wrong=(), silent=()):
-        self.environment, self.fuse, self.wrong, self.silent = environment, fuse, wrong, silent
+    def __init__(self, environment, fuse, *, wrong=(), silent=(), gone=()):
+        self.environment, self.fuse, self.wrong, self.silent, self.gone = environment, fuse, wrong, silent, gone
         self.releases = None
         self.asked = []
 
@@ -67,6 +68,8 @@ class Endpoint:
     def post(self, request):
         self.fuse()
         release = self.releases.current(self.environment, "churn")
+        if release.digest in self.gone:
+            raise ServiceError("SERVE-32", "the server does not answer")
         output = "DOWN" if release.digest in self.wrong else "UP"
         return {"output": output, "scores": [0.25, 0.75], "version": release.version, "digest": release.digest}
 
@@ -212,6 +215,17 @@ def test_a_silent_endpoint_rolls_back_without_blaming_the_model(make_world):
     assert world.running() == [2, 1]
     assert find_quarantine(world.ledger, "d2") is None
     assert len(world.alerts) == 1
+
+
+def test_a_server_that_goes_away_during_the_test_rolls_back_without_blaming_the_model(make_world):
+    world = make_world(production={"gone": ("d2",)})
+    world.deploy(1)
+    result = world.deploy(2)
+
+    assert result.outcome == "rolled back"
+    assert result.verdicts[-1].outcome == "inconclusive"
+    assert world.running() == [2, 1]
+    assert find_quarantine(world.ledger, "d2") is None
 
 
 def test_a_quarantined_version_is_refused_and_nothing_is_touched(make_world):

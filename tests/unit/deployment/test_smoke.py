@@ -1,6 +1,8 @@
 """The smoke test accepts exactly what was validated."""
 
+import errno
 import json
+import socket
 
 import pytest
 
@@ -76,6 +78,70 @@ def test_an_endpoint_that_raises_fails_with_its_error():
 
     assert verdict.outcome == "fail"
     assert "SERVE-09 answered 500" in verdict.reason
+
+
+def replay_with(*answers):
+    """Evidence from an endpoint that gives these answers in turn; None for the right one, an exception is raised."""
+    turns = iter(zip(answers, GOLDEN.answers, strict=True))
+
+    def post(request):
+        answer, right = next(turns)
+        if isinstance(answer, Exception):
+            raise answer
+        return {**(answer or right), "version": 3, "digest": "d3"}
+
+    return replay_golden(post, GOLDEN, version=3, digest="d3")
+
+
+GONE = ServiceError("SERVE-32", "the server does not answer: ConnectionRefusedError")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GONE,
+        ConnectionResetError("reset by peer"),
+        TimeoutError("timed out"),
+        socket.gaierror("no such host"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+    ],
+)
+def test_a_server_that_goes_away_says_nothing_about_the_model(error):
+    verdict = judge_smoke(replay_with(None, error))
+
+    assert verdict.outcome == "inconclusive"
+    assert "1 of 2 golden rows got no answer; row 2" in verdict.reason
+    assert [row["answered"] for row in verdict.evidence["rows"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ServiceError("SERVE-06", "answered 500"), ServiceError("SERVE-33", "not JSON"), KeyError("predictions"), OSError()],
+)
+def test_an_error_that_the_server_answered_with_fails(error):
+    verdict = judge_smoke(replay_with(None, error))
+
+    assert verdict.outcome == "fail"
+    assert [row["answered"] for row in verdict.evidence["rows"]] == [True, True]
+
+
+def test_one_wrong_answer_fails_however_many_did_not_come():
+    verdict = judge_smoke(replay_with(GONE, {"output": "UP", "scores": [0.9, 0.1]}))
+
+    assert verdict.outcome == "fail"
+    assert "1 of 2 golden rows differ; row 2: output 'UP'" in verdict.reason
+
+
+def test_evidence_from_before_answers_were_counted_is_judged_as_then():
+    evidence = replay_with(None, GONE)
+    for row in evidence["rows"]:
+        del row["answered"]
+    verdict = judge_smoke(evidence)
+
+    assert verdict.outcome == "fail"
+    assert verdict.reason == (
+        "1 of 2 golden rows differ; row 2: SERVE-32 the server does not answer: ConnectionRefusedError"
+    )
 
 
 def test_a_silent_endpoint_says_nothing_about_the_model():

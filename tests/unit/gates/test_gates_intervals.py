@@ -9,7 +9,6 @@ from millrace.gates.intervals import (
     paired_bounds,
     quantile_ranks,
     rows_for_a_decision,
-    wilson,
 )
 
 
@@ -22,12 +21,6 @@ def test_binomial_tail_equals_scipy(k, n, share):
 
 def test_binomial_tail_ends():
     assert (chance_of_so_few(5, 5), chance_of_so_few(0, 0), chance_of_so_few(-1, 5)) == (1.0, 1.0, 0.0)
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (10, 10), (870, 1000)])
-def test_wilson_equals_scipy(k, n):
-    expected = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
-    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_paired_bounds_without_a_discordant_row_are_those_of_zero_out_of_n():

@@ -11,7 +11,6 @@ from millrace.monitoring.evidence import (
     degradation_evidence,
     degradation_limit,
     label_incident_evidence,
-    wilson_interval,
 )
 from millrace.monitoring.labels import Joined, Match
 from millrace.monitoring.triggers import (
@@ -85,15 +84,6 @@ def test_the_evidence_says_whether_chance_could_explain_the_fall():
     assert (small["interval_excludes_limit"], large["interval_excludes_limit"]) == (False, False)
     assert judge(700, 1000).evidence["interval_excludes_limit"] is True
     assert small["coverage"] == pytest.approx(100 / 105)
-
-
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    # Known values: Newcombe 1998, table I, Wilson score interval
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_wilson_interval_has_its_published_values(successes, n, low, high):
-    assert wilson_interval(successes, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
 
 
 @pytest.mark.parametrize(

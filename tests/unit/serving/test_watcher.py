@@ -1,8 +1,11 @@
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
+from millrace.core.clock import ManualClock
 from millrace.core.errors import StoreError
+from millrace.serving.app import App
 from millrace.serving.predictor import load_predictor, read_manifest
 from millrace.serving.slot import Slot
 from millrace.serving.watcher import ReleaseWatcher
@@ -155,6 +158,54 @@ def test_a_ledger_that_cannot_be_read_stops_nothing(watcher, slot, shelf, make_r
 
     shelf.release = first
     watcher.poll()
+    assert slot.failure is None
+
+
+@pytest.fixture
+def app(slot):
+    return App(slot, clock=ManualClock(datetime(2024, 5, 1, tzinfo=UTC)))
+
+
+def test_a_withdrawn_release_answers_nobody(watcher, slot, shelf, make_release, app, ask):
+    given = {"inputs": {"amount": 3.0, "orders": 2, "is_new": True}}
+    shelf.release = make_release(1)
+    watcher.poll()
+    before = [ask(app, "POST", "/predict", given).status, ask(app, "GET", "/ready").status]
+    shelf.release = None
+    polls = [watcher.poll(), watcher.poll()]
+    refused = ask(app, "POST", "/predict", given)
+
+    assert before == [200, 200]
+    assert polls == [True, False]
+    assert slot.current is None
+    assert refused.status == ask(app, "GET", "/ready").status == 503
+    assert refused.json()["error"]["code"] == "SERVE-02"
+    assert ask(app, "GET", "/health").json()["digest"] is None
+
+
+def test_a_withdrawn_model_that_is_released_again_is_still_warm(watcher, slot, shelf, make_release):
+    for shelf.release in (make_release(1), None, make_release(1, number=2)):
+        watcher.poll()
+
+    assert (slot.current.release.number, slot.previous) == (2, None)
+    assert len(shelf.loaded) == 1
+
+
+def test_after_a_withdrawal_another_model_is_served(watcher, slot, shelf, make_release):
+    for shelf.release in (make_release(1), None, make_release(2)):
+        watcher.poll()
+
+    assert (slot.current.release.version, slot.previous.release.version) == (2, 1)
+
+
+def test_a_withdrawn_release_that_could_not_be_loaded_fails_no_longer(watcher, slot, shelf, blobs, make_release):
+    shelf.release = make_release(1)
+    _damage(blobs, shelf.release.digest)
+    watcher.poll()
+    assert slot.failure["code"] == "BLOB-02"
+    shelf.release = None
+    watcher.poll()
+
     assert slot.failure is None
 
 

@@ -5,12 +5,14 @@ import os
 import signal
 import sqlite3
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from millrace.core.clock import ManualClock
 from millrace.core.errors import Conflict, StoreError
 from millrace.store.ledger import Ledger
+from millrace.store.outbox import FIRST_DELAY_S
 
 
 @pytest.fixture
@@ -116,6 +118,26 @@ def test_verify_names_every_kind_of_damage(ledger, tmp_path, damage, said):
     assert any(said in problem for problem in found.problems), found.problems
 
 
+def test_verify_gives_no_false_alarm_while_somebody_writes(url):
+    ledger = Ledger.open(url)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_write_forever, args=(url,))
+    process.start()
+    try:
+        counts, problems = [0], []
+        while len(counts) <= 20:
+            found = ledger.verify()
+            problems.extend(found.problems)
+            if found.events > counts[-1]:  # only what was verified while the writer went on counts
+                counts.append(found.events)
+            assert process.is_alive()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+
+    assert problems == []
+
+
 def test_a_file_that_is_not_a_ledger_is_told_apart(tmp_path):
     (tmp_path / "ledger.db").write_bytes(b"this was a ledger once" * 500)
 
@@ -211,3 +233,27 @@ def test_the_outbox_keeps_what_could_not_be_told(ledger):
     assert (first.sent, first.failed) == (0, 1)
     assert (second.sent, third.sent) == (2, 0)
     assert told == [1, 2]
+
+
+def test_a_message_that_waits_holds_up_the_later_ones_of_its_topic_only(ledger, monkeypatch):
+    seconds = [1000.0]
+    monkeypatch.setattr("millrace.store.outbox.time", SimpleNamespace(time=lambda: seconds[0]))
+    ledger.append("alert", "churn", {}, tells=[("console", "a1", {"n": 1}), ("webhook", "a1", {"n": 10})])
+    told = []
+
+    def refuse(message):
+        raise OSError("nobody listens")
+
+    def tell(message):
+        told.append(message.body["n"])
+
+    ledger.outbox.deliver("console", refuse)
+    ledger.append("alert", "churn", {}, tells=[("console", "a2", {"n": 2}), ("webhook", "a2", {"n": 20})])
+    sent = [ledger.outbox.deliver(topic, tell).sent for topic in ("console", "webhook")]
+    waiting = [m.body["n"] for m in ledger.outbox.pending("console", due_only=False)]
+    seconds[0] += FIRST_DELAY_S
+    sent.append(ledger.outbox.deliver("console", tell).sent)
+
+    assert sent == [0, 2, 2]
+    assert waiting == [1, 2]
+    assert told == [10, 20, 1, 2]
