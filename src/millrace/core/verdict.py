@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,13 +53,3 @@ class Verdict:
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Verdict:
         return cls(facts["rule"], facts["outcome"], facts["reason"], dict(facts["evidence"]))
-
-
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """Fail beats inconclusive beats pass; of nothing, inconclusive: no evidence is not a pass."""
-    found = set(outcomes)
-    if "fail" in found:
-        return "fail"
-    if "inconclusive" in found or not found:
-        return "inconclusive"
-    return "pass"

@@ -209,7 +209,8 @@ class _Step:
             transaction.append("decision", release.model, body, key=f"{self._key}:smoke")
             if not verdict.is_pass:
                 text = f"smoke test of v{release.version} in {release.environment}: {verdict.reason}"
-                # A silent endpoint says nothing about the bundle: only wrong answers put it in quarantine.
+                # An endpoint that is silent, or falls silent, says nothing about the bundle: only wrong answers
+                # put it in quarantine.
                 quarantine, key = verdict.is_fail, f"{self._key}:rollback"
                 if previous is None:
                     withdraw(transaction, bad=release, reason=text, quarantine=quarantine, key=key)

@@ -5,8 +5,10 @@ Golden requests recorded at validation are replayed on the live endpoint; every 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from millrace.core.verdict import Outcome, Verdict
 
 RULE = "deploy.smoke"
 TOLERANCE = 1e-6
+_SILENT = "SERVE-32"  # the code of "the server does not answer"
+_NO_WAY_THERE = {errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
 SMALLEST = 1e-9  # below this a difference of two probabilities is noise, however large the ratio
 
 
@@ -70,7 +74,8 @@ def replay_golden(
     ----------
     post : callable
         Sends one request to the live endpoint; returns its answer with at least ``output``, ``scores``,
-        ``version`` and ``digest``. What it raises is recorded as that row's error.
+        ``version`` and ``digest``. What it raises is recorded as that row's error, with ``answered``
+        false when no answer came at all: ServiceError SERVE-32, or an exception of the connection.
     version, digest
         What the endpoint should answer with.
     tolerance : float
@@ -81,7 +86,7 @@ def replay_golden(
     rows = []
     for request, expected in zip(golden.requests, golden.answers, strict=True):
         started = timer()
-        answer, error = _ask(post, request)
+        answer, error, answered = _ask(post, request)
         rows.append(
             {
                 "expected_output": expected["output"],
@@ -90,6 +95,7 @@ def replay_golden(
                 "scores": [_json_ready(score) for score in answer.get("scores") or ()],
                 "version": answer.get("version"),
                 "digest": answer.get("digest"),
+                "answered": answered,
                 "error": error,
                 "latency_ms": round((timer() - started) * 1000, 3),
             }
@@ -118,8 +124,9 @@ def silent_endpoint(*, version: int, digest: str, waited_s: float) -> dict[str, 
 def judge_smoke(evidence: Mapping[str, Any]) -> Verdict:
     """Pass when every row was answered by the expected bundle with the recorded output and scores.
 
-    Inconclusive when the endpoint never acknowledged the bundle: a server that is down says nothing about the model.
-    Fail on any wrong, missing or foreign answer.
+    Fail on any wrong or foreign answer, an error that the server answered with included. Inconclusive when all that
+    came was right but some answers did not come, or the endpoint never acknowledged the bundle: a server that is down
+    says nothing about the model. Rows recorded before ``answered`` was count as answered.
     """
     rows = evidence["rows"]
     if not evidence["acknowledged"]:
@@ -127,8 +134,13 @@ def judge_smoke(evidence: Mapping[str, Any]) -> Verdict:
         return Verdict(RULE, "inconclusive", text, evidence)
     if not rows:
         return Verdict(RULE, "inconclusive", "there are no golden rows to replay", evidence)
-    problems = [(number, _problem(row, evidence)) for number, row in enumerate(rows, start=1)]
+    answered = [(number, row) for number, row in enumerate(rows, start=1) if row.get("answered", True)]
+    problems = [(number, _problem(row, evidence)) for number, row in answered]
     wrong = [(number, problem) for number, problem in problems if problem is not None]
+    if len(answered) < len(rows) and not wrong:
+        number, row = next((number, row) for number, row in enumerate(rows, start=1) if not row.get("answered", True))
+        text = f"{len(rows) - len(answered)} of {len(rows)} golden rows got no answer; row {number}: {row['error']}"
+        return Verdict(RULE, "inconclusive", text, evidence)
     latencies = sorted(row["latency_ms"] for row in rows)
     timing = f"median {latencies[len(latencies) // 2]:.1f} ms, slowest {latencies[-1]:.1f} ms"
     outcome: Outcome = "fail" if wrong else "pass"
@@ -141,13 +153,20 @@ def judge_smoke(evidence: Mapping[str, Any]) -> Verdict:
 
 def _ask(
     post: Callable[[dict[str, Any]], Mapping[str, Any]], request: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], str | None]:
+) -> tuple[Mapping[str, Any], str | None, bool]:
+    """The answer, the error, and whether an answer came."""
     try:
-        return post(dict(request)), None
+        return post(dict(request)), None, True
     except MillraceError as error:
-        return {}, f"{error.code} {error.what}"
+        return {}, f"{error.code} {error.what}", error.code != _SILENT
     except Exception as error:  # noqa: BLE001 - an endpoint may fail in any way; the failure is the evidence
-        return {}, f"{type(error).__name__}: {error}"
+        return {}, f"{type(error).__name__}: {error}", not _is_silence(error)
+
+
+def _is_silence(error: Exception) -> bool:
+    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+        return True
+    return isinstance(error, OSError) and error.errno in _NO_WAY_THERE
 
 
 def _problem(row: Mapping[str, Any], evidence: Mapping[str, Any]) -> str | None:

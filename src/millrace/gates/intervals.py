@@ -7,22 +7,7 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 Z_ONE_SIDED = NormalDist().inv_cdf(0.95)
-Z_TWO_SIDED = NormalDist().inv_cdf(0.975)
 _Z_POWER = NormalDist().inv_cdf(0.80)
-
-
-def wilson(successes: float, n: int, z: float = Z_TWO_SIDED) -> tuple[float, float]:
-    """Wilson's score interval of a share.
-
-    >>> low, high = wilson(95, 100)
-    >>> round(low, 4), round(high, 4)
-    (0.8882, 0.9785)
-    """
-    share = successes / n
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    middle = share + z * z / (2 * n)
-    scale = 1 + z * z / n
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def paired_bounds(only_candidate: int, only_champion: int, n: int, z: float = Z_ONE_SIDED) -> tuple[float, float]:

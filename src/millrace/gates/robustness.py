@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.core.definition import caller_place
+from millrace.core.intervals import wilson_interval
 from millrace.core.verdict import Outcome, Verdict
-from millrace.gates.intervals import wilson
 from millrace.gates.judging import judged
 from millrace.gates.settings import check_choice, check_number
 
@@ -98,7 +98,7 @@ def judge(evidence: Mapping[str, Any]) -> tuple[Outcome, str]:
     if evidence["agreement"] is None:
         return "inconclusive", "no numeric column varies: there is nothing to disturb"
     share, limit, n = evidence["agreement"], evidence["limit"], evidence["rows"]
-    lower, upper = wilson(share * n, n)
+    lower, upper = wilson_interval(share * n, n)
     said = (
         f"{share:.2%} of the answers survive noise of {evidence['noise']:g} standard deviations "
         f"(95 % interval {lower:.2%} to {upper:.2%}, {n:,} rows)"

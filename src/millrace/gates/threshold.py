@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.core.definition import caller_place, report
 from millrace.core.errors import ProjectError
+from millrace.core.intervals import wilson_interval
 from millrace.core.verdict import Outcome, Verdict
-from millrace.gates.intervals import wilson
 from millrace.gates.judging import judged
 from millrace.gates.settings import METRICS, finite, is_known_metric
 
@@ -67,7 +67,7 @@ class Threshold:
             value = finite(found.get(name))
             lower, upper = intervals.get(name, (None, None))
             if name == "accuracy" and value is not None:
-                lower, upper = wilson(value * n, n)
+                lower, upper = wilson_interval(value * n, n)
             metrics[name] = {
                 "limit": limit,
                 "rule": "minimum" if METRICS[name][0] else "maximum",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
+from millrace.core.intervals import wilson_interval
 from millrace.monitoring.definitions import HIGHER_IS_BETTER, OnDegradation
 from millrace.monitoring.labels import Joined, Match
 from millrace.monitoring.triggers import CHANCE_LIMIT
@@ -46,7 +46,7 @@ def degradation_evidence(
         is_accuracy = metric == "accuracy"
         value = correct / n if is_accuracy and n else _finite(values.get(metric))
         limit = degradation_limit(metric, floor, deploy_scores.get(metric), policy.drop)
-        interval = wilson_interval(correct, n) if is_accuracy and n else None
+        interval = wilson_interval(correct, n, confidence=CONFIDENCE) if is_accuracy and n else None
         found.append(
             {
                 "metric": metric,
@@ -82,19 +82,6 @@ def degradation_limit(metric: str, floor: float | None, deploy_score: float | No
     if not limits:
         return None
     return max(limits) if is_higher_better else min(limits)
-
-
-def wilson_interval(successes: int, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The score interval of a proportion (Wilson 1927), good down to small `n` and to shares of 0 and 1.
-
-    >>> [round(bound, 4) for bound in wilson_interval(80, 100)]
-    [0.7112, 0.8666]
-    """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def label_incident_evidence(

@@ -205,7 +205,7 @@ class App:
         return ServiceError(
             "SERVE-02",
             "no model is loaded yet",
-            why=str(failure["what"]) if failure else "nothing has been released to this environment",
+            why=str(failure["what"]) if failure else "no release stands in this environment",
             fix="deploy a model, then ask again",
         )
 

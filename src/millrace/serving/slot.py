@@ -19,13 +19,13 @@ class Served:
 
 
 class Slot:
-    """The model that answers, and the one before it, still warm.
+    """The model that answers, if any, and the one before it, still warm.
 
     Attributes
     ----------
     current, previous : Served or None
     swaps : int
-        How often `current` was replaced.
+        How often another model took the place of `current`.
     failure : dict or None
         Why the newest release is not served: the error, JSON-ready.
     """
@@ -41,9 +41,18 @@ class Slot:
         before = self.current
         self.current = served
         self.failure = None
+        if before is None and self.previous is not None and self.previous.predictor is served.predictor:
+            self.previous = None  # a withdrawn model is released again: there is none before it
         if before is not None and before.predictor is not served.predictor:
             self.previous = before
             self.swaps += 1
+
+    def clear(self) -> None:
+        """Serve nothing from the next request on; what was served stays warm as `previous`."""
+        if self.current is not None:
+            self.previous = self.current
+        self.current = None
+        self.failure = None
 
     def find_loaded(self, digest: str) -> Served | None:
         """What is loaded of the bundle `digest`: a rollback to the previous release loads nothing."""

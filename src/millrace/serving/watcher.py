@@ -23,13 +23,14 @@ class ReleaseWatcher:
     """Polls `current` in a thread of its own.
 
     A release that cannot be loaded is reported in `slot.failure` and tried again after half a second, then after
-    twice that and so on to 30 s; what was served before goes on being served.
+    twice that and so on to 30 s; what was served before goes on being served. So it does while `current` cannot be
+    read. Only when `current` says that no release stands, because the first one was withdrawn, is nothing served.
 
     Parameters
     ----------
     slot : Slot
     current : callable
-        The release that should be served, or None before the first.
+        The release that should be served, or None when there is none: before the first, or after it was withdrawn.
     load : callable
         The bundle of a digest, loaded: `load_predictor` with the blob store bound to it.
     lookup : Lookup, optional
@@ -65,19 +66,21 @@ class ReleaseWatcher:
             self._thread.join()
 
     def poll(self) -> bool:
-        """Look once; True when another model is served afterwards. Never raises: failures go to `slot.failure`."""
+        """Look once; True when something else is served afterwards. Never raises: failures go to `slot.failure`."""
         try:
             release = self._current()
         except Exception as error:  # noqa: BLE001  # the thread outlives whatever reading the release may raise
             self._report(error, None)
             return False
         served = self._slot.current
-        if release is None or (served is not None and release == served.release):
-            if self._failed is None:
-                self._slot.failure = None  # the ledger can be read again
-            elif release is not None:
-                self._forget()  # somebody went back to what is served
+        if release == (None if served is None else served.release):
+            self._forget()  # the ledger can be read again, or somebody went back to what is served
             return False
+        if release is None:
+            self._slot.clear()
+            self._forget()
+            logger.warning("the release was withdrawn: nothing is served")
+            return True
         wanted = (release.number, release.digest)
         if wanted == self._failed and time.monotonic() < self._retry_at:
             return False

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from millrace.core.errors import StoreError
 from millrace.core.ids import digest_bytes
 from millrace.core.plugins import load_plugin, scheme_of
-from millrace.store.disk import disk_error, sync_folder, write_atomic
+from millrace.store.disk import disk_error, write_atomic, write_atomic_as
 
 _CHUNK = 1 << 20
 
@@ -56,19 +55,17 @@ class FileBlobs:
     def put_file(self, path: Path) -> str:
         digest = digest_file(path)
         target = self._path(digest)
-        if not target.exists():
-            temporary = target.with_name(f".{digest}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, temporary)
-                with open(temporary, "rb") as file:
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-                sync_folder(target.parent)
-            except OSError as error:
-                temporary.unlink(missing_ok=True)
-                raise disk_error(error, target) from error
-        return digest
+        if target.exists():
+            return digest
+
+        def copy(file: BinaryIO) -> Path:
+            seal = hashlib.sha256()  # again: the file may have changed since, and a blob is named by what it holds
+            for chunk in _read_chunks(path):
+                seal.update(chunk)
+                file.write(chunk)
+            return self._path(seal.hexdigest())
+
+        return write_atomic_as(target, copy).name
 
     def get(self, digest: str) -> bytes:
         try:
@@ -115,13 +112,18 @@ class FileBlobs:
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes. Raises StoreError when it cannot be read."""
     seal = hashlib.sha256()
+    for chunk in _read_chunks(path):
+        seal.update(chunk)
+    return seal.hexdigest()
+
+
+def _read_chunks(path: Path) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
-                seal.update(chunk)
+                yield chunk
     except OSError as error:
         raise disk_error(error, path) from error
-    return seal.hexdigest()
 
 
 def open_file_blobs(url: str) -> FileBlobs:

@@ -20,7 +20,11 @@ class Session(Protocol):
 
 
 class Database(Protocol):
-    """A SQL database with serialised write transactions. Safe to share between threads and across a fork."""
+    """A SQL database with serialised write transactions. Safe to share between threads.
+
+    A forked child may use it too, through connections of its own; the process that forked keeps the connections it
+    had then open, and no thread of it inside a transaction or a read at that instant, until the child is done.
+    """
 
     def transaction(self) -> AbstractContextManager[Session]:
         """A write transaction that sees and blocks all others; durable when the block ends, undone if it raises."""
@@ -35,7 +39,7 @@ class Database(Protocol):
         ...
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection; in a forked child, never one that it inherited."""
         ...
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from millrace.core.errors import StoreError
 
@@ -30,25 +33,52 @@ def disk_error(error: OSError, path: Path | str) -> StoreError:
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path`: durable, and whole at every instant.
+    """Put `data` at `path`: durable, and whole at every instant. Raises as `write_atomic_as`."""
+
+    def write(file: BinaryIO) -> Path:
+        file.write(data)
+        return path
+
+    write_atomic_as(path, write)
+
+
+def write_atomic_as(place: Path, write: Callable[[BinaryIO], Path]) -> Path:
+    """A file whose name follows from what is written to it: durable, and whole at every instant.
+
+    Parameters
+    ----------
+    place : Path
+        The temporary file is made beside it; its folder is made if it is missing.
+    write : callable
+        Writes to the open file; returns the path it belongs at, on the same file system.
+
+    Returns
+    -------
+    Path
+        What `write` returned.
 
     Raises
     ------
     StoreError
         STORE-01 when the disk is full, STORE-04 when the path cannot be written. The old file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.{os.urandom(3).hex()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(data)
+            path = write(file)
             file.flush()
             os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
+    except BaseException as error:
+        with suppress(OSError):  # such as a folder that could not be made
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise disk_error(error, place) from error
+        raise
+    return path
 
 
 def sync_folder(folder: Path) -> None:

@@ -265,11 +265,19 @@ class Verification:
 
 
 def verify_chain(database: Database) -> Verification:
-    """Recompute the chain and its projection; every deviation is one line."""
+    """Recompute the chain and its projection; every deviation is one line.
+
+    Events, states and head are read in one transaction: read one after the other they would differ by whatever a
+    writer added in between. Writers wait for the reading only, not for the computing.
+    """
+    with database.transaction() as session:
+        events = session.execute(f"{_SELECT} ORDER BY seq")
+        state_rows = session.execute(_SELECT_STATE)
+        sealed = session.execute("SELECT seq, hash FROM head")
     problems: list[str] = []
     expected_seq, prev, count = 1, GENESIS, 0
     states: dict[tuple[str, str], tuple[str, int, int]] = {}
-    for seq, at, kind, subject, key, body, sets, row_prev, row_hash in database.read(f"{_SELECT} ORDER BY seq"):
+    for seq, at, kind, subject, key, body, sets, row_prev, row_hash in events:
         count += 1
         if seq != expected_seq:
             problems.append(f"event {expected_seq} is missing: the next is {seq}")
@@ -286,15 +294,12 @@ def verify_chain(database: Database) -> Verification:
             value = canonical_json(change["value"])
             states[(change["kind"], change["key"])] = (value, change["generation"], seq)
         expected_seq, prev = seq + 1, row_hash
-    stored = {
-        (kind, key): (value, generation, seq) for kind, key, value, generation, seq in database.read(_SELECT_STATE)
-    }
+    stored = {(kind, key): (value, generation, seq) for kind, key, value, generation, seq in state_rows}
     problems.extend(
         f"state {kind} '{key}' does not follow from the events"
         for kind, key in sorted(states.keys() | stored.keys())
         if states.get((kind, key)) != stored.get((kind, key))
     )
-    sealed = database.read("SELECT seq, hash FROM head")
     if not sealed or sealed[0] != (expected_seq - 1, prev):
         problems.append(f"the ledger ends at event {expected_seq - 1}, not where the last writer left it")
     return Verification(count, prev, tuple(problems))

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from millrace.store.database import Database
@@ -43,13 +44,17 @@ class Outbox:
         self._database = database
 
     def pending(self, topic: str, *, limit: int = 1000, due_only: bool = True) -> list[Message]:
-        """Messages not yet delivered, oldest first."""
+        """Messages not yet delivered, oldest first.
+
+        With `due_only`, those up to the first one that still waits after a failure: none when that is the oldest.
+        """
         rows = self._database.read(
-            "SELECT topic, key, body, attempts FROM outbox WHERE topic = ? AND done_at IS NULL AND next_at <= ? "
-            "ORDER BY seq LIMIT ?",
-            (topic, time.time() if due_only else 1e18, limit),
+            "SELECT key, body, attempts, next_at FROM outbox WHERE topic = ? AND done_at IS NULL ORDER BY seq LIMIT ?",
+            (topic, limit),
         )
-        return [Message(topic, key, json.loads(body), attempts) for topic, key, body, attempts in rows]
+        now = time.time()
+        due = takewhile(lambda row: not due_only or row[3] <= now, rows)
+        return [Message(topic, key, json.loads(body), attempts) for key, body, attempts, _ in due]
 
     def deliver(
         self,
@@ -59,9 +64,10 @@ class Outbox:
         limit: int = 1000,
         due_only: bool = True,
     ) -> Delivery:
-        """Hand each due message to `send`; one that raises is kept and tried again later, with growing delay.
+        """Hand each message to `send`; one that raises is kept and tried again later, with growing delay.
 
-        Order is kept within a topic: after a failure the rest of the round waits.
+        Order is kept within a topic: after a failure the later messages wait until that one is delivered. With
+        `due_only` false its delay is not waited for.
         """
         sent = 0
         for message in self.pending(topic, limit=limit, due_only=due_only):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,16 @@ BUSY_TIMEOUT_S = 30.0
 
 
 class SqliteDatabase:
-    """One SQLite file. A connection belongs to one thread of one process; a fork opens its own."""
+    """One SQLite file. A connection belongs to one thread of one process.
+
+    A forked child opens connections of its own, and neither uses nor closes one that it inherited: SQLite forbids
+    both. It inherits SQLite's account of the file locks too, but not the locks, so its parent must hold them for it:
+
+    - Every connection that the parent had open at the fork stays open until the child has done with the file. When
+      the last one that the system knows of is closed, SQLite removes the write-ahead log, and what the child commits
+      from then on is lost without an error. Ending a thread, or dropping the database, closes a connection as well.
+    - At the fork no thread of the parent is inside a transaction or a read.
+    """
 
     def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
@@ -57,6 +67,7 @@ class SqliteDatabase:
         return bool(self.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
 
     def close(self) -> None:
+        """Close this thread's connection. In a forked child the parent's handle is forgotten, not closed."""
         connection = getattr(self._local, "connection", None)
         if connection is not None and self._local.pid == os.getpid():
             connection.close()
@@ -65,9 +76,7 @@ class SqliteDatabase:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None or self._local.pid != os.getpid():
-            connection = sqlite3.connect(
-                self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
-            )
+            connection = _connect(self.path, self._busy_timeout_s)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -115,6 +124,40 @@ class SqliteDatabase:
                 fix="check the path and the permissions of its folder",
             )
         return error
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that a weak reference can point at; the built-in class cannot."""
+
+
+# A connection that is collected is closed, and in a forked child that would close its parent's: what is open at a fork
+# stays referenced in the child for good. The list is a stack, for a child that forks in its turn.
+_open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+_inherited: list[list[_Connection]] = []
+_lock = threading.Lock()
+
+
+def _connect(path: Path, timeout_s: float) -> _Connection:
+    with _lock:
+        connection = sqlite3.connect(
+            path, timeout=timeout_s, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
+        _open.add(connection)
+    return connection
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    _inherited.append(list(_open))
+
+
+def _after_fork_in_parent() -> None:
+    released = _inherited.pop()
+    _lock.release()
+    released.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_lock.release)
 
 
 class SqliteSession:
