@@ -336,3 +336,23 @@ def test_two_loops_are_one_too_many(shop, ask):
     wiring.close()
 
     assert (code, answer["error"]["code"]) == (3, "LEASE-01")
+
+
+def test_labels_that_cannot_be_read_are_told_once_and_the_window_waits(folder, watch):
+    watched = watch()
+    watched.answer(0)
+    path = folder / "data" / "orders.csv"
+    path.rename(folder / "data" / "away.csv")
+
+    watched.tick_after(1)
+    watched.loop.tick()
+
+    assert [happening.kind for happening in watched.heard].count("error") == 2
+    assert [title for title in watched.alerts() if "cannot look after" in title] == watched.alerts()
+    assert len(watched.alerts()) == 1
+    assert watched.loop.errors[0].code == "DATA-01"
+
+    (folder / "data" / "away.csv").rename(path)
+    watched.heard.clear()
+    watched.loop.tick()
+    assert "degradation" in [happening.kind for happening in watched.heard]
