@@ -12,7 +12,7 @@ Row = tuple[Any, ...]
 
 
 class Session(Protocol):
-    """One open write transaction."""
+    """One open transaction."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement with ``?`` placeholders; rows for a query, else an empty list."""
@@ -28,6 +28,10 @@ class Database(Protocol):
 
     def transaction(self) -> AbstractContextManager[Session]:
         """A write transaction that sees and blocks all others; durable when the block ends, undone if it raises."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Session]:
+        """Several queries over one committed state; waits for no writer and holds none up. Nothing is written in it."""
         ...
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

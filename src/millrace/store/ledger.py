@@ -267,10 +267,10 @@ class Verification:
 def verify_chain(database: Database) -> Verification:
     """Recompute the chain and its projection; every deviation is one line.
 
-    Events, states and head are read in one transaction: read one after the other they would differ by whatever a
-    writer added in between. Writers wait for the reading only, not for the computing.
+    Events, states and head are read from one snapshot: read one after the other they would differ by whatever a
+    writer added in between.
     """
-    with database.transaction() as session:
+    with database.snapshot() as session:
         events = session.execute(f"{_SELECT} ORDER BY seq")
         state_rows = session.execute(_SELECT_STATE)
         sealed = session.execute("SELECT seq, hash FROM head")

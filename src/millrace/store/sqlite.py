@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,17 @@ class SqliteDatabase:
         with self._explained():
             self._connection()
 
+    def transaction(self) -> AbstractContextManager[SqliteSession]:
+        return self._block("BEGIN IMMEDIATE")
+
+    def snapshot(self) -> AbstractContextManager[SqliteSession]:
+        return self._block("BEGIN DEFERRED")  # with the write-ahead log: the state at the first query, without a lock
+
     @contextmanager
-    def transaction(self) -> Iterator[SqliteSession]:
+    def _block(self, begin: str) -> Iterator[SqliteSession]:
         with self._explained():
             connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(begin)
             try:
                 yield SqliteSession(connection)
             except BaseException:

@@ -29,6 +29,24 @@ class DatabaseContract:
 
         assert database.read("SELECT n FROM t") == []
 
+    def test_a_snapshot_stays_as_it_was_and_holds_up_no_writer(self, database: Any) -> None:
+        with database.transaction() as session:
+            session.execute("CREATE TABLE t (n BIGINT)")
+
+        def add() -> None:
+            with database.transaction() as session:
+                session.execute("INSERT INTO t (n) VALUES (1)")
+
+        with database.snapshot() as snapshot:
+            before = snapshot.execute("SELECT n FROM t")
+            writer = threading.Thread(target=add)
+            writer.start()
+            writer.join()
+            after = snapshot.execute("SELECT n FROM t")
+
+        assert (before, after) == ([], [])
+        assert database.read("SELECT n FROM t") == [(1,)]
+
     def test_tables_are_known_by_name(self, database: Any) -> None:
         assert not database.has_table("t")
         with database.transaction() as session:
