@@ -54,6 +54,7 @@ _NAMES = {
     "DriftDetector": "millrace.drift.detector",
     "ModelValidator": "millrace.gates.validator",
     "FeatureStore": "millrace.features.store",
+    "open_features": "millrace.flow.wiring",
     "Verdict": "millrace.core.verdict",
     "MillraceError": "millrace.core.errors",
 }

@@ -37,7 +37,7 @@ def list_versions(options: argparse.Namespace) -> int:
                 "version": version.version,
                 "aliases": standing.get(version.version, []),
                 "created_at": version.created_at[:19],
-                "digest": version.digest[:12],
+                "digest": version.digest,
                 "run_id": version.run_id,
                 "metrics": dict(version.metrics),
             }
@@ -47,6 +47,7 @@ def list_versions(options: argparse.Namespace) -> int:
         print_json(rows)
         return 0
     for row in rows:
+        row["digest"] = row["digest"][:12]
         row["accuracy"] = row["metrics"].get("accuracy", row["metrics"].get("rmse"))
     print_table(rows, ["model", "version", "aliases", "created_at", "accuracy", "digest", "run_id"])
     if not rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from millrace.cli.options import command, open_wiring
 from millrace.cli.output import outcome, print_json
+from millrace.core.errors import ProjectError
 
 
 def add(commands: Any) -> None:
@@ -16,6 +17,9 @@ def add(commands: Any) -> None:
     deploy.add_argument("version", help="MODEL:VERSION, or MODEL@ALIAS; VERSION alone when there is one model")
     deploy.add_argument(
         "--to", choices=("staging", "production"), default="production", help="how far (default: production)"
+    )
+    deploy.add_argument(
+        "--lift-quarantine", action="store_true", help="deploy a bundle although it was taken back before"
     )
     deploy.add_argument("--reason", default="by hand", help="why, for the record")
     promote = command(commands, "promote", "move an alias to a version", promote_version)
@@ -31,12 +35,17 @@ def add(commands: Any) -> None:
 def deploy_version(options: argparse.Namespace) -> int:
     """Deploy one version."""
     from millrace.core.ids import new_id
+    from millrace.deployment.quarantine import lift_quarantine
     from millrace.flow.release import STAGES, release
+    from millrace.flow.tell import start_mirror
 
     wiring = open_wiring(options)
     version = wiring.get_version(options.version)
     stages = STAGES[: STAGES.index(options.to) + 1]
+    if options.lift_quarantine:
+        lift_quarantine(wiring.ledger, version.digest, reason=options.reason)
     result = release(wiring, version, key=new_id("deploy", wiring.clock.now()), reason=options.reason, stages=stages)
+    start_mirror(wiring)
     if options.json:
         print_json(result.to_dict())
     else:
@@ -46,13 +55,23 @@ def deploy_version(options: argparse.Namespace) -> int:
 
 def promote_version(options: argparse.Namespace) -> int:
     """Move one alias."""
+    from millrace.flow.tell import start_mirror
+
+    if options.alias == "champion":
+        raise ProjectError(
+            "REG-06",
+            "'champion' follows production and is not moved by hand",
+            why="gates compare with it, and a tracker shows it as what is served",
+            fix=f"millrace deploy {options.version}, or millrace rollback",
+        )
     wiring = open_wiring(options)
     version = wiring.get_version(options.version)
     moved = wiring.registry.move_alias(version.model, options.alias, version.version, reason=options.reason)
+    start_mirror(wiring)
     if options.json:
         print_json(moved.to_dict())
     else:
-        before = f" (was v{moved.previous})" if moved.previous else ""
+        before = f" (was v{moved.previous})" if moved.previous else " (a new alias)"
         print(f"{version.model}@{options.alias} is v{version.version}{before}")
     return 0
 
@@ -60,6 +79,7 @@ def promote_version(options: argparse.Namespace) -> int:
 def roll_back_version(options: argparse.Namespace) -> int:
     """Roll production back."""
     from millrace.flow.release import await_rollback, roll_back
+    from millrace.flow.tell import start_mirror
 
     started = time.perf_counter()
     wiring = open_wiring(options)
@@ -67,6 +87,7 @@ def roll_back_version(options: argparse.Namespace) -> int:
     release = roll_back(wiring, model, reason=options.reason, to=options.to)
     live = await_rollback(wiring, release)
     seconds = time.perf_counter() - started
+    start_mirror(wiring)
     if options.json:
         print_json({**release.to_dict(), "is_live": live, "seconds": round(seconds, 3)})
     else:

@@ -30,13 +30,18 @@ def add(commands: Any) -> None:
 
 def run_pipeline(options: argparse.Namespace) -> int:
     """Run a pipeline and follow it."""
+    from millrace.core.clock import SystemClock
     from millrace.flow.lifecycle import TRAIN, get_pipeline
+    from millrace.flow.prepare import check_columns
     from millrace.flow.runner import Runner
+    from millrace.flow.wiring import Wiring
 
     project = open_project(options)
     model = project.get_model(options.model).name if options.pipeline == TRAIN or options.model else None
     pipeline = get_pipeline(project, options.pipeline)
     if options.dry_run:
+        if model is not None:
+            check_columns(Wiring(project, SystemClock()), project.get_model(model))
         return _show_plan(options, pipeline.order, {name: sorted(pipeline.needs[name]) for name in pipeline.order})
     show = _ignore if options.json else _Live(len(pipeline.order))
     with (
@@ -120,8 +125,7 @@ def _show_end(result: Any) -> None:
     print(f"{outcome(run.status)}  {run.run_id}" + (f"  {run.message}" if run.message else ""))
     for step in result.steps.values():
         if step.status == "failed" and step.error:
-            facts = {key: step.error.get(key) for key in ("where", "why", "fix")}
-            print(MillraceError(step.error["code"], step.error["what"], **facts).render(color=has_color()))
+            print(MillraceError.from_dict(dict(step.error)).render(color=has_color()))
 
 
 class _Live:

@@ -65,6 +65,11 @@ class MillraceError(Exception):
             facts["findings"] = [finding.to_dict() for finding in self.findings]
         return facts
 
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> MillraceError:
+        """The error that `to_dict` described, as one of this class."""
+        return _rebuild(cls, facts)
+
     def render(self, *, color: bool = False) -> str:
         """The error as the text a terminal shows."""
         bold, dim, off = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if color else ("", "", "")

@@ -56,5 +56,5 @@ def refuse_quarantined(ledger: Ledger | Transaction, digest: str) -> None:
             "DEPLOY-01",
             f"{entry['model']} v{entry['version']} is in quarantine: it is not deployed",
             why=entry["reason"],
-            fix="deploy another version, or lift the quarantine once the cause is gone",
+            fix="deploy another version; once the cause is gone: millrace deploy VERSION --lift-quarantine",
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.core.errors import DataError, did_you_mean
+from millrace.core.errors import DataError, nearest
 from millrace.features.columns import Bools, Ints, ValueKind, kind_of, to_column
 
 KEY_KINDS = ("int", "string", "bool")
@@ -101,11 +101,13 @@ def key_packer(columns: Sequence[str], kinds: Sequence[ValueKind] | None) -> Cal
 
 def missing_key(column: str, names: Any) -> DataError:
     """The error for a key column that is not there."""
+    given = [str(name) for name in names]
+    close = nearest(column, given)
     return DataError(
         "FEAT-05",
         f"the key column '{column}' is missing",
-        why=f"there is {', '.join(map(str, names)) or 'nothing'}",
-        fix=did_you_mean(column, [str(name) for name in names]),
+        why=f"there is {', '.join(given) or 'nothing'}",
+        fix=f"'{close}' should be called '{column}'" if close else f"give '{column}'",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from millrace.core.errors import ProjectError, did_you_mean
 from millrace.flow.pipeline import Pipeline, Step
 from millrace.flow.prepare import build_features, check_drift, extract, validate_data
-from millrace.flow.produce import register, train, validate_model
+from millrace.flow.produce import recheck_bundle, register, train, validate_model
 from millrace.flow.release import deploy_version, monitor_deployment
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def train_pipeline() -> Pipeline:
                 {**snapshot, "training": "build_features.training"},
                 ["bundle", "holdout", "learned"],
                 cached=True,
+                recheck=recheck_bundle,
             ),
             Step(
                 "validate_model",

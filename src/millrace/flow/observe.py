@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.core.records import ModelVersion
 from millrace.core.verdict import Verdict
+from millrace.deployment.smoke import Golden
 from millrace.flow.artifacts import ArtifactRef, load_artifact
 from millrace.flow.endpoint import GOLDEN_PREFIX
 from millrace.flow.run import find_step
@@ -48,6 +49,7 @@ class Observer:
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
         self._references: dict[str, pa.Table] = {}
+        self._golden: dict[str, set[tuple[Any, ...]]] = {}
 
     def degradation(self, model: Model, trigger: Any, version: ModelVersion, window: Window) -> Seen:
         """How often the answers of the window were right, against the floor and the score frozen at deploy."""
@@ -109,6 +111,7 @@ class Observer:
         from millrace.serving.prediction_log import read_predictions
 
         folder = prediction_folder(self._wiring, "production", model.name)
+        golden = self._golden_features(model)
         return [
             {
                 "key": found.key,
@@ -120,8 +123,19 @@ class Observer:
                 "features": found.features,
             }
             for found in read_predictions(folder, start=window.start, end=window.end, model=model.name)
-            if not found.request_id.startswith(GOLDEN_PREFIX)
+            # Both must hold, so that nobody can hide other requests behind the name.
+            if not (found.request_id.startswith(GOLDEN_PREFIX) and _comparable(found.features) in golden)
         ]
+
+    def _golden_features(self, model: Model) -> set[tuple[Any, ...]]:
+        """What the smoke tests of every version asked."""
+        for version in self._wiring.registry.versions(model.name):
+            if version.digest not in self._golden:
+                names = self._wiring.manifest(version.digest).names
+                rows = Golden.from_json(self._wiring.blobs.get(version.golden)).requests
+                asked = {_comparable([row["inputs"].get(name) for name in names]) for row in rows}
+                self._golden[version.digest] = asked
+        return set().union(*self._golden.values())
 
     def _score(self, model: Model, version: ModelVersion, matches: Sequence[Match]) -> Mapping[str, float | None]:
         import numpy as np
@@ -169,6 +183,11 @@ class Observer:
             self._references.clear()  # one table at a time: the champion's
             self._references[version.digest] = load_artifact(reference, self._wiring.blobs)
         return self._references[version.digest]
+
+
+def _comparable(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Values so that 1 and 1.0 are equal, as the log and a request may write the same number."""
+    return tuple(float(value) if isinstance(value, int | float) else value for value in values)
 
 
 def _fit(values: Sequence[Any], kind: Any) -> list[Any]:

@@ -40,6 +40,8 @@ class Step:
         After which an attempt is killed (it must then run in a worker process).
     cached : bool
         Whether a result of the same code on the same inputs is used again.
+    recheck : callable, optional
+        ``recheck(wiring, outputs)`` raises StoreError when what a cached result points at is no longer whole.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Step:
     retry_delay: timedelta | str = timedelta(minutes=5)
     timeout: timedelta | str | None = None
     cached: bool = False
+    recheck: Callable[..., None] | None = None
     place: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -180,6 +180,11 @@ def record(context: StepContext, verdict: Verdict, extra: dict[str, Any] | None 
     )
 
 
+def check_columns(wiring: Wiring, model: Model) -> None:
+    """Raise DataError unless the labels' source can be read and has every column the model takes; trains nothing."""
+    _check_columns(model, wiring.read(model.labels.source, None, None), wiring.entity_keys(model))
+
+
 def _model(context: StepContext) -> Model:
     return context.wiring.project.get_model(context.run.model)
 

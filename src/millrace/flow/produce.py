@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.bundle import Column, ColumnType
@@ -64,6 +65,12 @@ def train(context: StepContext, training: pa.Table, snapshot: dict[str, Any]) ->
         "holdout": holdout,
         "learned": learn.select([model.labels.column]),
     }
+
+
+def recheck_bundle(wiring: Wiring, outputs: Mapping[str, Any]) -> None:
+    """Raise StoreError unless every byte of a cached bundle is there as it was packaged."""
+    for digest in wiring.manifest(outputs["bundle"]["digest"]).files.values():
+        wiring.blobs.get_file(digest)
 
 
 def validate_model(context: StepContext, bundle: dict[str, Any], holdout: pa.Table, learned: pa.Table) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from millrace.core.errors import Conflict, MillraceError, ModelError
+from millrace.core.errors import Conflict, MillraceError, ModelError, StoreError
 from millrace.core.ids import digest_json
 from millrace.core.refusal import Refused
 from millrace.flow.artifacts import ArtifactRef, load_artifact, save_artifact
@@ -109,7 +109,7 @@ def run_step(wiring: Wiring, pipeline: Pipeline, run_id: str, step_name: str, le
     cache_key = _cache_key(wiring, run, step, references) if step.cached else None
     started = time.perf_counter()
     # Whoever asks for a run from this very step wants it run.
-    hit = None if run.parameters.get("from") == step_name else _cached_outputs(wiring, cache_key)
+    hit = None if run.parameters.get("from") == step_name else _cached_outputs(wiring, step, cache_key)
     if hit is None:
         with ledger.transaction(lease) as transaction:
             _record(transaction, run_id, {"step": step_name, "status": "started", "attempt": attempt})
@@ -223,15 +223,18 @@ def _cache_key(wiring: Wiring, run: RunRecord, step: Step, references: Mapping[s
     )
 
 
-def _cached_outputs(wiring: Wiring, cache_key: str | None) -> dict[str, ArtifactRef] | None:
-    if cache_key is None:
-        return None
-    state = wiring.ledger.state("cache", cache_key)
+def _cached_outputs(wiring: Wiring, step: Step, cache_key: str | None) -> dict[str, ArtifactRef] | None:
+    state = wiring.ledger.state("cache", cache_key) if cache_key is not None else None
     if state is None:
         return None
     outputs = {name: ArtifactRef.from_dict(ref) for name, ref in state.value["outputs"].items()}
-    # A record whose bytes are gone is not a hit.
-    return outputs if all(wiring.blobs.has(reference.digest) for reference in outputs.values()) else None
+    try:
+        values = {name: load_artifact(reference, wiring.blobs) for name, reference in outputs.items()}
+        if step.recheck is not None:
+            step.recheck(wiring, values)
+    except StoreError:
+        return None  # its bytes are gone or were changed: it is made again
+    return outputs
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, to_text
-from millrace.core.errors import MillraceError, ModelError
+from millrace.core.errors import MillraceError, MissingExtra, ModelError, ProjectError, StoreError
 from millrace.flow.lifecycle import get_pipeline
 from millrace.flow.pipeline import Pipeline
 from millrace.flow.run import OPEN, RunRecord, find_run, find_step
@@ -281,7 +281,8 @@ class Runner(Runs):
             if state is not None and state.value["status"] in ("succeeded", "refused"):
                 return StepResult.from_dict(state.value)
             attempt = state.value["attempt"] if state is not None else 1
-            facts = {**error.to_dict(), "exit_code": error.exit_code}
+            permanent = isinstance(error, ProjectError | MissingExtra | StoreError)  # time mends none of these
+            facts = {**error.to_dict(), "exit_code": error.exit_code, "is_permanent": permanent}
             result = StepResult(name, "failed", attempt, 0.0, reason=error.what, error=facts)
             transaction.append("step", run.run_id, result.to_dict(), sets=[("step", key, result.to_dict())])
         return result

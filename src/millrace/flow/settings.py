@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from millrace.core.errors import ProjectError, did_you_mean
+from millrace.core.errors import ProjectError, did_you_mean, nearest
 
 FILE_NAME = "millrace.toml"
 ENVIRONMENTS = ("development", "staging", "production")
@@ -147,6 +148,12 @@ def _build(
                 "PROJ-04", f"there is no environment '{active}'", where=str(path), fix=did_you_mean(active, names)
             )
         )
+    for name in given:
+        meant = nearest(name, ENVIRONMENTS)
+        if name not in ENVIRONMENTS and meant is not None:
+            fix = f"did you mean '{meant}'?"
+            problems.append(ProjectError("PROJ-08", f"unknown environment '{name}'", where=str(path), fix=fix))
+    problems.extend(_misspelt_variables(variables))
     environments = {}
     for name in names:
         table = _table(given, name, path, problems)
@@ -192,6 +199,15 @@ def _used(
     }
 
 
+def _misspelt_variables(variables: Mapping[str, str]) -> Iterator[ProjectError]:
+    """A variable that is nearly one of ours would be passed over in silence."""
+    known = ["MILLRACE_ENVIRONMENT", *(f"MILLRACE_{key.upper()}" for key in _DEFAULTS)]
+    for name in variables:
+        meant = nearest(name, known) if name.startswith("MILLRACE_") and name not in known else None
+        if meant is not None:
+            yield ProjectError("PROJ-08", f"unknown variable {name}", where="environment", fix=f"did you mean {meant}?")
+
+
 def _overrides(variables: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, default in _DEFAULTS.items():
@@ -199,7 +215,8 @@ def _overrides(variables: Mapping[str, str]) -> dict[str, Any]:
         if text is None:
             continue
         if isinstance(default, bool):
-            found[key] = text.lower() in ("1", "true", "yes")
+            words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+            found[key] = words.get(text.lower(), text)
         elif isinstance(default, int):
             found[key] = int(text) if text.isdigit() else text
         elif isinstance(default, list):
@@ -223,12 +240,22 @@ def _environment(
             problems.append(
                 ProjectError(
                     "PROJ-06",
-                    f"[environments.{name}] {key} = {values[key]!r} is not a {type(default).__name__}",
+                    f"[environments.{name}] {key} = {values[key]!r} is not of type {type(default).__name__}",
                     where=str(path),
                     fix=f"for example: {key} = {default!r}",
                 )
             )
             values[key] = default
+    problems.extend(
+        ProjectError(
+            "PROJ-06",
+            f"[environments.{name}] {url!r} is not the address of a server",
+            where=str(path),
+            fix='for example: server = "http://127.0.0.1:8100"',
+        )
+        for url in filter(None, [values["server"], *values["servers"].values()])
+        if not _is_address(url)
+    )
     if values["executor"] not in _EXECUTORS:
         problems.append(
             ProjectError(
@@ -252,6 +279,14 @@ def _environment(
         workers=max(1, values["workers"]),
         allow_pickle=values["allow_pickle"],
     )
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+    except (ValueError, AttributeError, TypeError):
+        return False
 
 
 def _anchored(url: str, root: Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.core.clock import Clock, to_text
+from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.plugins import load_plugin, scheme_of
 from millrace.core.records import Alert, ModelVersion, Severity
 from millrace.core.verdict import Verdict
@@ -156,3 +157,10 @@ class Wiring:
             self.online.close()
         if "ledger" in self.__dict__:
             self.ledger.close()
+
+
+def open_features(folder: Path | str = ".", *, environment: str | None = None) -> FeatureStore:
+    """The feature store of the project at or above `folder`, offline and online."""
+    from millrace.flow.project import load_project
+
+    return Wiring(load_project(folder, environment=environment), SystemClock()).features

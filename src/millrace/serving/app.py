@@ -271,7 +271,7 @@ def _too_large(limit: int) -> ModelError:
     return ModelError(
         "SERVE-22",
         f"the body is larger than the {limit:,} bytes this server takes",
-        fix="send fewer rows in one request, or raise body_bytes in the server's settings",
+        fix="send fewer rows in one request",
     )
 
 

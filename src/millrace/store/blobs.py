@@ -48,14 +48,14 @@ class FileBlobs:
     def put(self, data: bytes | memoryview) -> str:
         digest = digest_bytes(data)
         path = self._path(digest)
-        if not path.exists():
+        if not self._is_whole(digest):
             write_atomic(path, data)
         return digest
 
     def put_file(self, path: Path) -> str:
         digest = digest_file(path)
         target = self._path(digest)
-        if target.exists():
+        if self._is_whole(digest):
             return digest
 
         def copy(file: BinaryIO) -> Path:
@@ -86,6 +86,11 @@ class FileBlobs:
 
     def has(self, digest: str) -> bool:
         return self._path(digest).exists()
+
+    def _is_whole(self, digest: str) -> bool:
+        """Whether the blob is there with its own bytes; a damaged one is written again by whoever has them."""
+        path = self._path(digest)
+        return path.exists() and digest_file(path) == digest
 
     def _path(self, digest: str) -> Path:
         return self.root / digest[:2] / digest[2:4] / digest

@@ -264,7 +264,7 @@ def test_pandas_keeps_index_and_types_and_polars_and_feast_names_work(customer: 
 @pytest.mark.parametrize(
     ("code", "rows", "words"),
     [
-        ("FEAT-05", [{"customer": 1, "event_time": day(1)}], "did you mean 'customer'?"),
+        ("FEAT-05", [{"customer": 1, "event_time": day(1)}], "'customer' should be called 'customer_id'"),
         ("FEAT-06", [{"customer_id": 1, "event_tme": day(1)}], "did you mean 'event_tme'?"),
         ("FEAT-06", [{"customer_id": 1, "event_time": "yesterday"}], "'yesterday' in row 0"),
         ("FEAT-06", [{"customer_id": 1, "event_time": 5}], "not times"),
