@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, from_text, to_text
-from millrace.core.errors import Conflict, MillraceError, StoreError
+from millrace.core.errors import Conflict, MillraceError
 from millrace.core.records import Alert, ModelVersion, Release
 from millrace.flow.lifecycle import TRAIN
 from millrace.flow.observe import Observer, Seen
@@ -91,8 +91,8 @@ class Loop:
                 self.tick()
                 if once:
                     return
-                self._clock.sleep(interval_s)
                 renew(self.wiring.ledger.database, lease, seconds=seconds)
+                self._clock.sleep(interval_s)
 
     def tick(self) -> None:
         """Judge every window that is over, run every retrain that is due, tell everything that waits.
@@ -117,7 +117,7 @@ class Loop:
         try:
             work()
         except MillraceError as error:
-            if error.code.startswith("LEASE-") or isinstance(error, StoreError):
+            if error.code.partition("-")[0] in ("LEASE", "LEDGER", "STORE"):
                 raise  # another process is the loop now, or nothing can be written down
             self.errors.append(error)
             today = to_text(self._clock.now())[:10]

@@ -65,10 +65,11 @@ def acquire(database: Database, resource: str, *, seconds: float = DEFAULT_LEASE
 
 
 def renew(database: Database, lease: Lease, *, seconds: float = DEFAULT_LEASE_S) -> None:
-    """Extend the lease. Raises Conflict LEASE-02 when somebody else has it now."""
+    """Extend the lease; one that lasts longer already is left. Raises Conflict LEASE-02 when it was lost."""
     with database.transaction() as session:
         check_fence(session, lease)
-        session.execute("UPDATE lease SET until = ? WHERE resource = ?", (time.time() + seconds, lease.resource))
+        until = time.time() + seconds
+        session.execute("UPDATE lease SET until = ? WHERE resource = ? AND until < ?", (until, lease.resource, until))
 
 
 def release(database: Database, lease: Lease) -> None:

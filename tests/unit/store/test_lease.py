@@ -58,3 +58,14 @@ def test_a_killed_holder_blocks_nobody(ledger, tmp_path):
 
     with holding(ledger.database, "loop") as lease:
         assert lease.fence == 2
+
+
+def test_renewing_never_shortens(ledger):
+    lease = acquire(ledger.database, "loop", seconds=3600)
+    (before,) = ledger.database.read("SELECT until FROM lease")
+
+    renew(ledger.database, lease, seconds=60)
+    assert ledger.database.read("SELECT until FROM lease") == [before]
+
+    renew(ledger.database, lease, seconds=7200)
+    assert ledger.database.read("SELECT until FROM lease")[0][0] > before[0] + 3000
