@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from millrace.core.clock import SystemClock
+from millrace.flow.demo import free_ports
 from millrace.flow.project import load_project
 from millrace.flow.serve import make_server
 from millrace.flow.wiring import Wiring
@@ -153,17 +153,6 @@ def millrace(folder, *words, timeout=120, **options):
 
 def open_small_project(folder, clock=None, *, environment=None):
     return Wiring(load_project(folder, environment=environment), clock or SystemClock())
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 @contextmanager

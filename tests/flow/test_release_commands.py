@@ -5,6 +5,7 @@ import pytest
 from millrace.core.errors import ProjectError
 from millrace.flow.project import load_project
 from millrace.flow.settings import load_settings
+from small_project import COLUMNS, read_rows
 
 
 def test_champion_is_not_moved_by_hand(shop, ask):
@@ -70,3 +71,22 @@ def test_a_dry_run_finds_columns_that_are_not_there(shop, ask):
 
     assert (code, told["error"]["code"]) == (2, "DATA-42")
     assert told["error"]["fix"] == "did you mean 'amount'?"
+
+
+def test_a_metric_that_the_task_does_not_have_is_told_at_load(shop):
+    path = shop / "project.py"
+    path.write_text(path.read_text().replace("mr.OnDegradation(accuracy=0.6, drop=None", "mr.OnDegradation(rmse=0.6"))
+
+    with pytest.raises(ProjectError, match="PROJ-27"):
+        load_project(shop)
+
+
+def test_the_feature_store_of_a_project_opens_by_its_folder(shop):
+    import millrace as mr
+
+    store = mr.open_features(shop)
+    customer = read_rows(shop)[0][COLUMNS.index("customer")]
+    rows = [{"customer": customer, "event_time": "2024-01-20T00:00:00Z"}]
+
+    (found,) = store.get_historical_features(rows, ["history:mean_amount"]).to_arrow().to_pylist()
+    assert found["mean_amount"] > 0

@@ -14,6 +14,11 @@ from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.registry.names import check_name
 
+# What `training.metrics.score` gives: of a classifier, and of a regression.
+_METRICS = (
+    {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"},
+    {"rmse", "mae", "r2"},
+)
 _KINDS = (Source, Entity, FeatureView, Model, Pipeline)
 
 
@@ -106,6 +111,18 @@ def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[Millrac
             for trigger in model.retrain
             if getattr(trigger, "kind", None) == "degradation"
         )
+    problems.extend(
+        ProjectError(
+            "PROJ-27",
+            f"model '{model.name}' is a {model.task} model, which has no {metric}: the trigger would never fire",
+            where=trigger.place,
+            fix=f"watch one of: {', '.join(sorted(_METRICS[model.task == 'regression']))}",
+        )
+        for trigger in model.retrain
+        if getattr(trigger, "kind", None) == "degradation"
+        for metric in trigger.floors
+        if metric not in _METRICS[model.task == "regression"]
+    )
     try:
         check_name(model.name, what="model")
     except ProjectError as problem:

@@ -13,7 +13,6 @@ from typing import Any
 from millrace.core.definition import caller_place, report
 from millrace.core.duration import parse_duration
 from millrace.core.errors import MillraceError, ProjectError, did_you_mean
-from millrace.core.ids import digest_json
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -135,18 +134,6 @@ class Pipeline:
                 "PIPE-03", f"pipeline '{self.name}' has no step '{name}'", fix=did_you_mean(name, self.steps)
             )
         return self.steps[name]
-
-    def digest(self) -> str:
-        """Digest of the graph's shape: what is wired to what."""
-        return digest_json(
-            {
-                "name": self.name,
-                "steps": [
-                    {"name": step.name, "inputs": dict(step.inputs), "outputs": list(step.outputs)}
-                    for step in self.steps.values()
-                ],
-            }
-        )
 
 
 def _check_names(steps: Sequence[Step]) -> list[MillraceError]:

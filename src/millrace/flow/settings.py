@@ -267,9 +267,9 @@ def _environment(
         )
     return Environment(
         name=name,
-        ledger=_anchored(values["ledger"], root),
-        blobs=_anchored(values["blobs"], root),
-        online=_anchored(values["online"], root),
+        ledger=anchored(values["ledger"], root),
+        blobs=anchored(values["blobs"], root),
+        online=anchored(values["online"], root),
         predictions=root / values["predictions"],
         server=values["server"],
         servers=values["servers"],
@@ -289,7 +289,7 @@ def _is_address(url: Any) -> bool:
         return False
 
 
-def _anchored(url: str, root: Path) -> str:
+def anchored(url: str, root: Path) -> str:
     """A file URL or path made absolute against the project; any other URL as it is."""
     for prefix in ("sqlite:///", "lmdb:///", "file://"):
         if url.startswith(prefix):

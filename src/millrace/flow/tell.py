@@ -12,6 +12,7 @@ from millrace.core.errors import ModelError
 from millrace.core.plugins import load_plugin
 from millrace.flow.artifacts import ArtifactRef, load_artifact
 from millrace.flow.run import RunRecord, find_step
+from millrace.flow.settings import anchored
 from millrace.monitoring.alerts import deliver
 from millrace.store.blobs import open_blobs
 from millrace.store.lease import holding
@@ -61,7 +62,7 @@ def mirror(wiring: Wiring, *, due_only: bool = True, limit: int = 1000) -> Deliv
     options["load_manifest"] = wiring.manifest
     for key in ("uri", "artifacts"):
         if isinstance(options.get(key), str):
-            options[key] = _anchored(options[key], wiring)
+            options[key] = anchored(options[key], wiring.project.root)
     tracker = load_plugin("trackers", options.get("kind", name))(options)
     with holding(wiring.ledger.database, "mirror", seconds=3600):  # two at once would tell everything twice
         return wiring.ledger.outbox.deliver(TRACKER, tracker.deliver, limit=limit, due_only=due_only)
@@ -101,10 +102,3 @@ def load_fitted(wiring: Wiring, digest: str) -> Any:
         )
     read = load_plugin("estimators", "sklearn")
     return read(wiring.blobs.get(manifest.files["canonical"]), manifest.lineage["canonical_format"])
-
-
-def _anchored(url: str, wiring: Wiring) -> str:
-    root = wiring.project.root
-    if url.startswith("sqlite:///"):
-        return f"sqlite:///{root / url.removeprefix('sqlite:///')}"
-    return url if "://" in url else str(root / url)

@@ -12,7 +12,7 @@ from millrace.core.duration import format_duration, parse_duration
 from millrace.core.errors import ProjectError, did_you_mean
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "precision", "r2", "recall", "roc_auc")
-LOWER_IS_BETTER = ("brier", "log_loss", "mae", "mse", "rmse")
+LOWER_IS_BETTER = ("brier", "log_loss", "mae", "rmse")
 DEFAULT_COOLDOWN = "6h"
 
 
