@@ -121,7 +121,7 @@ def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[Millrac
         for trigger in model.retrain
         if getattr(trigger, "kind", None) == "degradation"
         for metric in trigger.floors
-        if metric not in _METRICS[model.task == "regression"]
+        if metric in _METRICS[model.task != "regression"]  # a name that is no metric at all was told already
     )
     try:
         check_name(model.name, what="model")
