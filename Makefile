@@ -5,6 +5,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Feast needs pandas 2, so what runs beside it has an environment of its own.
+FEAST := .venv-feast
+FEAST_READY := $(FEAST)/.ready
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help demo test test-all check format bench docs lock clean
@@ -20,6 +23,13 @@ $(READY): requirements/lock.txt pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q $(VENV)/lib/python3*/site-packages >/dev/null || true
 	@touch $(READY)
+
+$(FEAST_READY): requirements/feast.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(FEAST)
+	$(FEAST)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements/feast.txt
+	$(FEAST)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(FEAST)/bin/python -m compileall -q $(FEAST)/lib/python3*/site-packages >/dev/null || true
+	@touch $(FEAST_READY)
 
 demo: $(READY)  ## watch a model being trained, deployed, degrading, retrained and redeployed on a real stream
 	$(BIN)/millrace demo $(ARGS)
@@ -46,9 +56,11 @@ bench: $(READY)  ## measure: ratios against peers and raw limits
 docs: $(READY)  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
 
-lock: $(READY)  ## write requirements/lock.txt anew from pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: $(READY)  ## write requirements/*.txt anew from pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check uv
-	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --output-file requirements/lock.txt
+	$(COMPILE) pyproject.toml --extra all --group dev --output-file requirements/lock.txt >/dev/null
+	$(COMPILE) pyproject.toml --extra feast --group feast-tests --output-file requirements/feast.txt >/dev/null
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build site millrace-demo
+	rm -rf $(VENV) $(FEAST) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build site millrace-demo

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from millrace.core.clock import from_micros
 from millrace.core.errors import DataError, did_you_mean
+from millrace.features.asof import Moments
 from millrace.features.columns import to_table, to_times
 from millrace.features.events import read_events
-from millrace.features.join import Moments, point_in_time_join
+from millrace.features.join import point_in_time_join
 from millrace.features.keys import key_arrays
 from millrace.features.materialization import Read, source_schema
 from millrace.features.request import Feature
