@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
+from millrace.core import asgi
+from millrace.core.asgi import Disconnected, Receive, Scope, Send, read_body, send_reply
 from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.errors import (
     Conflict,
@@ -28,39 +29,26 @@ from millrace.core.errors import (
     StoreError,
     did_you_mean,
 )
+from millrace.core.prometheus import CONTENT_TYPE
 from millrace.core.records import Prediction
 from millrace.serving.inputs import Request, Rows, read_request
-from millrace.serving.metrics import CONTENT_TYPE, Metrics
+from millrace.serving.metrics import Metrics
 from millrace.serving.prediction_log import PredictionLog
 from millrace.serving.predictor import Answer
 from millrace.serving.slot import Served, Slot
 
 logger = logging.getLogger("millrace.serving")
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_JSON = "application/json"
 _METHODS = {"/predict": ("POST",), "/health": ("GET", "HEAD"), "/ready": ("GET", "HEAD"), "/metrics": ("GET", "HEAD")}
 _STATUS = {"SERVE-02": 503, "SERVE-06": 500, "SERVE-07": 500, "SERVE-08": 500, "SERVE-22": 413, "SERVE-23": 404}
 _STATUS |= {"SERVE-24": 405}
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(asgi.Reply):
     """One HTTP answer. `version` is the model's that gave it, "none" otherwise."""
 
-    status: int
-    body: bytes
-    content_type: str = _JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
     version: str = "none"
-
-
-class _Disconnected(Exception):
-    """The client went away before its request was complete."""
 
 
 class App:
@@ -101,17 +89,17 @@ class App:
             begun = perf_counter()
             try:
                 reply = await self._predict(scope, receive)
-            except _Disconnected:
+            except Disconnected:
                 return
             self.metrics.count_request(reply.status, reply.version, perf_counter() - begun)
         else:
             reply = self._inform(path, method)
-        await _send(send, reply, has_body=method != "HEAD")
+        await send_reply(send, reply, has_body=method != "HEAD")
 
     async def _predict(self, scope: Scope, receive: Receive) -> Reply:
         version = "none"
         try:
-            body = await _read_body(scope, receive, self._body_bytes)
+            body = await read_body(scope, receive, self._body_bytes, _too_large)
             request = read_request(body, self._decoder)
             served = self.slot.current  # taken once: a swap meanwhile does not touch this request
             if served is None:
@@ -120,7 +108,7 @@ class App:
             return await self._answer(served, request, version)
         except MillraceError as error:
             return self._refuse(error, version)
-        except _Disconnected:
+        except Disconnected:
             raise
         except Exception as error:
             logger.exception("request failed")
@@ -246,40 +234,9 @@ def _records(served: Served, rows: Rows, answer: Answer, request_id: str, at: st
     ]
 
 
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes | bytearray:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:
-            raise _too_large(limit)
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        first: bytes = message.get("body", b"")
-        if len(first) > limit:
-            raise _too_large(limit)
-        return first
-    body = bytearray()
-    while message["type"] == "http.request":
-        body += message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        if not message.get("more_body", False):
-            return body
-        message = await receive()
-    raise _Disconnected
-
-
 def _too_large(limit: int) -> ModelError:
     return ModelError(
         "SERVE-22",
         f"the body is larger than the {limit:,} bytes this server takes",
         fix="send fewer rows in one request",
     )
-
-
-async def _send(send: Send, reply: Reply, *, has_body: bool) -> None:
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", str(len(reply.body)).encode()),
-        *reply.headers,
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body if has_body else b""})
