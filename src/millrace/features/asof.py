@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
+from millrace.features.asked_keys import AskedKeys
 from millrace.features.columns import Bools, Ints
 from millrace.features.events import NEVER, Events
-from millrace.features.keys import encode_keys
+from millrace.features.sorting import order_by_key_and_time
+
+_LAST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +34,15 @@ class Moments:
     is_timed: Bools
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asking:
     """Rows sorted by key and time, against events sorted by key, effective time, created time and writing.
 
     Each array of rows has one place per asking row; `begin` and `end` bound the events of its key up to its time.
     `order` leads from the sorted events back to the written ones. One event that is never visible is put at the end
     of the sorted arrays, so that -1 ("none") can be used as an index.
+
+    `firsts` bounds the events of each key; `created` is None where no row hides an event by it.
     """
 
     rows: Ints
@@ -46,42 +52,58 @@ class Asking:
     order: Ints
     effective: Ints
     created: Ints | None
-    has_hidden: Bools
+    firsts: Ints
+
+    @cached_property
+    def has_hidden(self) -> Bools:
+        """Which rows have an event of their key, up to their time, that was created later."""
+        if self.created is None:
+            return np.zeros(len(self.at), dtype=np.bool_)
+        low, high = int(self.at.min()), int(self.at.max())
+        # Only whether a time is after `at` counts, so that all may be drawn into the span of `at`.
+        latest = _running_max(np.clip(self.created[:-1], low, high + 1) - low, self.firsts, high - low + 1)
+        return (self.end > self.begin) & (latest[self.end - 1] > self.at - low)
 
 
 def sort_moments(moments: Moments, events: Events, as_known: bool) -> Asking:
-    rows = len(moments.at)
-    joined = [
-        pa.concat_arrays([mine.cast(theirs.type) if pa.types.is_null(mine.type) else mine, theirs])
-        if not pa.types.is_null(theirs.type)
-        else pa.nulls(rows + events.size)
-        for mine, theirs in zip(moments.keys, events.keys, strict=True)
-    ]
-    codes, count = encode_keys(joined, rows + events.size)
-    asked, own = codes[:rows], codes[rows:]
-    is_wanted = np.zeros(count + 1, dtype=np.bool_)  # the last place is that of -1
-    is_wanted[asked] = True
-    is_wanted[-1] = False
-    kept = np.flatnonzero(is_wanted[own])
-    by_created = [] if events.created is None else [events.created[kept]]
-    order = kept[np.lexsort([*by_created, events.effective[kept], own[kept]])]
-    counts = np.bincount(own[order], minlength=count)
-    firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    """`moments` and `events` side by side; events of keys that no row asks for are left out."""
+    keys = AskedKeys.of(moments.keys, len(moments.at))
+    own = keys.find(events.keys, events.size)
+    kept = np.flatnonzero(own >= 0)
+    effective, known = events.effective, events.created
+    if len(kept) < events.size:
+        own, effective = own[kept], effective[kept]
+        known = None if known is None else known[kept]
+    order = order_by_key_and_time(own, keys.count, effective, known)
+    firsts = np.zeros(keys.count + 1, dtype=np.int64)
+    np.cumsum(np.bincount(own, minlength=keys.count), out=firsts[1:])
 
-    able = np.flatnonzero(moments.is_timed & (asked >= 0))
-    able = able[np.lexsort((moments.at[able], asked[able]))]
-    at, code = moments.at[able], asked[able]
-    effective = np.append(events.effective[order], np.iinfo(np.int64).max)
+    able = np.flatnonzero(moments.is_timed & (keys.codes >= 0))
+    able = able[order_by_key_and_time(keys.codes[able], keys.count, moments.at[able])]
+    at, code = moments.at[able], keys.codes[able]
+    effective = _sorted(effective, order)
     begin = firsts[code]
     end = search(effective, begin, firsts[code + 1], at)
     created = None
-    has_hidden = np.zeros(len(able), dtype=np.bool_)
-    if as_known and events.created is not None:
-        known = events.created[order]
-        created = np.append(np.where(known == NEVER, np.iinfo(np.int64).max, known), np.iinfo(np.int64).max)
-        latest = _running_max(created[:-1], own[order])
-        has_hidden = (end > begin) & (latest[end - 1] > at)
-    return Asking(able, at, begin, end, order, effective, created, has_hidden)
+    if as_known and known is not None and len(known) and len(at):
+        # A row asks at its own time or later than its events: what was known by then hides from nobody.
+        is_late = (known == NEVER) | (
+            known > events.effective[kept] if len(kept) < events.size else known > events.effective
+        )
+        if is_late.any():
+            created = _sorted(known, order)
+            created[created == NEVER] = _LAST
+    if len(kept) < events.size:
+        order = kept[order]
+    return Asking(able, at, begin, end, order, effective, created, firsts)
+
+
+def _sorted(values: Ints, order: Ints) -> Ints:
+    """`values` in `order`, and the greatest possible value at the end."""
+    result = np.empty(len(order) + 1, dtype=np.int64)
+    np.take(values, order, out=result[:-1], mode="clip")
+    result[-1] = _LAST
+    return result
 
 
 def search(effective: Ints, begin: Ints, end: Ints, at: Ints) -> Ints:
@@ -97,17 +119,21 @@ def search(effective: Ints, begin: Ints, end: Ints, at: Ints) -> Ints:
     return low
 
 
-def _running_max(values: Ints, groups: Ints) -> Ints:
-    """The greatest value so far within each group; groups are contiguous and ascend. One 0 is put at the end."""
-    if not len(values):
-        return np.zeros(1, dtype=np.int64)
-    # Ranks are small, so a group's ranks can be lifted above those of all groups before it: one pass serves all.
-    ascending = np.argsort(values, kind="stable")
-    ranks = np.empty(len(values), dtype=np.int64)
-    ranks[ascending] = np.arange(len(values))
-    lift = groups * len(values)
-    greatest = np.maximum.accumulate(lift + ranks) - lift
-    return np.append(values[ascending[greatest]], 0)
+def _running_max(values: Ints, firsts: Ints, greatest: int) -> Ints:
+    """The greatest value so far within each group; `firsts` bounds the groups, values are in [0, greatest].
+
+    One 0 is put at the end.
+    """
+    groups = np.repeat(np.arange(len(firsts) - 1), np.diff(firsts))
+    if (greatest + 1) * len(firsts) >= 2**63:
+        # Ranks are small, so they can be lifted where the values cannot.
+        ascending = np.argsort(values, kind="stable")
+        ranks = np.empty(len(values), dtype=np.int64)
+        ranks[ascending] = np.arange(len(values))
+        return np.append(values[ascending[_running_max(ranks, firsts, len(values))[:-1]]], 0)
+    # A group's values are lifted above those of all groups before it: one pass serves all.
+    lift = groups * (greatest + 1)
+    return np.append(np.maximum.accumulate(lift + values) - lift, 0)
 
 
 def newest_visible(asking: Asking) -> Ints:
@@ -121,7 +147,7 @@ def step_back(asking: Asking, before: Ints) -> Ints:
     places[places < asking.begin] = -1
     if asking.created is None:
         return places
-    unsettled = np.flatnonzero(asking.has_hidden & (places >= 0))
+    unsettled = np.flatnonzero(places >= 0)
     while len(unsettled):
         here = places[unsettled]
         is_hidden = asking.created[here] > asking.at[unsettled]
