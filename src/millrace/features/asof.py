@@ -64,6 +64,14 @@ class Asking:
         latest = _running_max(np.clip(self.created[:-1], low, high + 1) - low, self.firsts, high - low + 1)
         return (self.end > self.begin) & (latest[self.end - 1] > self.at - low)
 
+    def narrowed(self, passes: Bools) -> Asking:
+        """The same rows over some of the events: those of the sorted ones that pass."""
+        ranks = np.concatenate(([0], np.cumsum(passes))).astype(np.int64)
+        kept = np.append(np.flatnonzero(passes), len(passes))  # the event that is never visible stays at the end
+        created = None if self.created is None else self.created[kept]
+        begin, end, firsts = ranks[self.begin], ranks[self.end], ranks[self.firsts]
+        return Asking(self.rows, self.at, begin, end, self.order[kept[:-1]], self.effective[kept], created, firsts)
+
 
 def sort_moments(moments: Moments, events: Events, as_known: bool) -> Asking:
     """`moments` and `events` side by side; events of keys that no row asks for are left out."""
