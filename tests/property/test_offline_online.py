@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from millrace.core.clock import ManualClock
 from millrace.features import aggregation as mr
 from millrace.features.columns import TIME
+from millrace.features.derive import derive
 from millrace.features.entity import Entity
+from millrace.features.expression import col
 from millrace.features.lmdb_store import open_lmdb
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
@@ -49,6 +51,8 @@ rows = st.fixed_dictionaries(
         "s": st.none() | st.sampled_from(["", "x", "längerer Text", "z" * 50]),
         "b": st.none() | st.booleans(),
         "when": st.none() | st.integers(0, 5),
+        "li": st.none() | st.lists(st.sampled_from([None, 1, 2**53 + 1]), max_size=3),
+        "ls": st.none() | st.lists(st.sampled_from([None, "", "ü"]), max_size=2),
     }
 )
 batches = st.lists(st.lists(rows, max_size=10), min_size=1, max_size=5)
@@ -56,6 +60,7 @@ SCHEMA = pa.schema(
     [
         ("id", pa.int64()), ("shop", pa.string()), ("ts", TIME), ("created", TIME), ("i", pa.int64()),
         ("f", pa.float64()), ("s", pa.string()), ("b", pa.bool_()), ("when", TIME),
+        ("li", pa.list_(pa.int64())), ("ls", pa.list_(pa.string())),
     ]
 )  # fmt: skip
 
@@ -75,10 +80,23 @@ def as_a_log(view: FeatureView, batches: list[list[dict[str, Any]]]) -> list[lis
     seen: set[str] = set()
     log = []
     for batch in batches:
-        facts = [repr([None if row[name] != row[name] else row[name] for name in names]) for row in batch]
+        table = to_rows(batch)
+        kept = {
+            name: derive(view.expressions[name], table, source="log").to_pylist()
+            if name in view.expressions
+            else [row[name] for row in batch]
+            for name in names
+        }
+        facts = [
+            repr([None if kept[name][place] != kept[name][place] else kept[name][place] for name in names])
+            for place in range(len(batch))
+        ]
         log.append([row for row, fact in zip(batch, facts, strict=True) if fact not in seen])
         seen.update(facts)
     return log
+
+
+conditions = st.sampled_from([col("b"), ~col("b") | (col("i") == 1), col("s").starts_with("x"), col("f") > 0.15])
 
 
 @st.composite
@@ -94,15 +112,28 @@ def definitions(draw: st.DrawFn) -> FeatureView:
     pool: dict[str, Any] = {
         "last_i": "i", "last_f": mr.last("f"), "last_s": "s", "last_b": "b", "last_when": "when",
         "lag_i": mr.lag("i", draw(st.integers(0, 4))), "lag_s": mr.lag("s", 1),
-        "days": mr.days_since_last(),
+        "days": mr.days_since_last(), "last_li": "li", "last_ls": "ls",
+        "last_k_s": mr.last_k("s", draw(st.integers(1, 4))),
+        "last_where": mr.last("i", where=draw(conditions)), "lag_where": mr.lag("i", 1, where=draw(conditions)),
+        "last_k_where": mr.last_k("f", 2, where=draw(conditions)), "days_where": mr.days_since_last(where=draw(conditions)),
+        "first_w": mr.first("i", window=draw(spans)), "last_w": mr.last("s", window=draw(spans)),
+        "last_k_w": mr.last_k("when", 3, window=draw(spans), where=draw(conditions)),
+        "since_first": mr.days_since_first(window=draw(spans), where=draw(conditions)),
+        "lifetime": mr.lifetime_days(window=draw(spans)),
+        "distinct_s": mr.count_distinct("s", window=draw(spans)),
+        "distinct_f": mr.count_distinct("f", window=draw(spans), where=draw(conditions)),
+        "ratio": mr.ratio(mr.sum("f", window=draw(spans)), mr.count("i", window=draw(spans), where=draw(conditions))),
+        "derived": mr.sum(col("f") * 2.0 + col("b"), window=draw(spans)),
+        "derived_last": mr.last(col("f") / col("b")),
         **{
-            f"{rule.__name__}_{column}": rule(column, window=draw(spans))
+            f"{rule.__name__}_{column}": rule(column, window=draw(spans), where=draw(st.none() | conditions))
             for rule in (mr.mean, mr.sum, mr.min, mr.max, mr.std, mr.count)
             for column in ("i", "f", "b")
         },
         "n": mr.count(window=draw(spans)), "n_s": mr.count("s", window=draw(spans)),
     }  # fmt: skip
-    points = ["last_i", "last_f", "last_s", "lag_i", "lag_s", "days"]
+    points = ["last_i", "last_f", "last_s", "lag_i", "lag_s", "days", "last_li", "last_ls", "last_k_s", "derived_last"]
+    points += ["last_where", "lag_where", "last_k_where", "days_where"]
     offered = draw(st.sampled_from([points, sorted(pool)]))
     names = draw(st.lists(st.sampled_from(offered), min_size=1, max_size=4, unique=True))
     return FeatureView(
@@ -128,6 +159,8 @@ def open_store(view: FeatureView, log: pa.Table, online: Any, now: datetime) -> 
 
 
 def bits(value: Any) -> Any:
+    if isinstance(value, list):
+        return [bits(one) for one in value]
     return (type(value), struct.pack("<d", value) if isinstance(value, float) else value)
 
 

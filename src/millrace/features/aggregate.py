@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from millrace.features.aggregation import Kind
-from millrace.features.columns import Bools, Ints, ValueKind
+from millrace.features.columns import ARRAYS, Bools, Column, Ints, to_column
+from millrace.features.field import ValueKind
 
 Values = npt.NDArray[Any]
 
@@ -24,11 +27,13 @@ _GATHER_ROWS = 4_000_000
 
 def result_kind(kind: Kind, column: ValueKind) -> ValueKind:
     """The kind of a feature's values, given its column's."""
-    if kind in ("count", "days_since_last"):
+    if kind in ("count", "count_distinct", "days_since_last", "days_since_first", "lifetime_days"):
         return "int"
-    if kind in ("last", "lag"):
+    if kind in ("last", "first", "lag"):
         return column
-    if kind in ("mean", "std"):
+    if kind == "last_k":
+        return ARRAYS.get(column, "null")
+    if kind in ("mean", "std", "ratio"):
         return "float"
     return "int" if column in ("int", "bool") else "float"
 
@@ -38,8 +43,8 @@ def aggregate(kind: Kind, values: Values, starts: Ints, ends: Ints) -> tuple[Val
 
     Parameters
     ----------
-    kind : {"mean", "sum", "min", "max", "std", "count"}
-    values : int64 or float64, shape (n,), contiguous
+    kind : {"mean", "sum", "min", "max", "std", "count", "count_distinct"}
+    values : int64 or float64, shape (n,), contiguous; for "count_distinct" `codes_of` them
     starts, ends : int64, shape (m,)
         Fastest when `starts` ascend.
 
@@ -53,6 +58,8 @@ def aggregate(kind: Kind, values: Values, starts: Ints, ends: Ints) -> tuple[Val
     lengths = ends - starts
     if kind == "count":
         return lengths, np.ones(len(lengths), dtype=np.bool_)
+    if kind == "count_distinct":
+        return _count_distinct(values, starts, ends), np.ones(len(lengths), dtype=np.bool_)
     results, is_valid = _REDUCERS[kind](values, starts, ends)
     if results.dtype == np.float64:
         is_valid &= ~np.isnan(results)
@@ -98,7 +105,43 @@ def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
         return np.sqrt(squares / np.maximum(lengths - 1, 1)), lengths > 1
 
 
+def _count_distinct(codes: Values, starts: Ints, ends: Ints) -> Ints:
+    # A value is new in a segment when its occurrence before lies before the segment.
+    ascending = np.argsort(codes, kind="stable")
+    is_repeated = codes[ascending[1:]] == codes[ascending[:-1]]
+    before = np.full(len(codes), -1, dtype=np.int64)
+    before[ascending[1:][is_repeated]] = ascending[:-1][is_repeated]
+    lengths = ends - starts
+    counts = np.zeros(len(lengths), dtype=np.int64)
+    for part in chunks(lengths, _GATHER_ROWS):
+        rows, bounds = expand(starts[part], ends[part])
+        is_new = (before[rows] < np.repeat(starts[part], lengths[part])).astype(np.int64)
+        counts[part] = _reduce(np.add, is_new, bounds[:-1], bounds[1:])
+    return counts
+
+
 _REDUCERS = {"sum": _sum, "mean": _mean, "min": _min, "max": _max, "std": _std}
+
+
+def codes_of(column: Column) -> Ints:
+    """A number for each value, equal values having equal numbers; any number where null."""
+    if column.kind == "string":
+        return np.asarray(pc.dictionary_encode(column.array).indices.fill_null(0).to_numpy(False), dtype=np.int64)
+    if column.kind == "null":
+        return np.zeros(len(column.array), dtype=np.int64)
+    # + 0 turns -0.0 into 0.0, which is the same value in other bits.
+    values = column.values + column.values.dtype.type(0)
+    codes: Ints = values.view(np.int64)
+    return codes
+
+
+def divide(numerator: pa.Array, denominator: pa.Array) -> pa.Array:
+    """One by the other as float, null where either is null, the divisor is 0, or the result is not a number."""
+    above, below = (to_column(part.cast(pa.float64())) for part in (numerator, denominator))
+    is_valid = above.valid & below.valid & (below.values != 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        results = above.values / np.where(is_valid, below.values, 1.0)
+    return pa.array(results, mask=~is_valid | np.isnan(results))
 
 
 def _reduce(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> Values:

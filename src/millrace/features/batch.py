@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.features.arrays import pack_arrays
 from millrace.features.columns import Ints
 from millrace.features.events import Events
 from millrace.features.keys import encode_keys, pack_rows
-from millrace.features.layout import Layout, layout_of, pack_tail
+from millrace.features.layout import LONG_KINDS, Layout, layout_of, pack_tail
 from millrace.features.view import FeatureView
 
 
@@ -53,12 +54,16 @@ def _pack(events: Events, view: FeatureView, layout: Layout, order: Ints, starts
         null_bits = (~column.valid[order]).astype(np.uint64) << np.uint64(place % 64)
         words[:, layout.first_word + place // 64] |= null_bits.view(np.int64)
         slot = layout.first_slot + place
-        if column.kind == "string":
-            picked = column.array.take(pa.array(order)).fill_null("")
+        if column.kind in LONG_KINDS:
+            picked = column.array.take(pa.array(order))
+            if column.kind == "string":
+                picked = picked.fill_null("").cast(pa.large_binary())
+            else:
+                picked = pack_arrays(picked, column.kind)
             lengths = pc.binary_length(picked).to_numpy(zero_copy_only=False).astype(np.int64)
             words[:, slot] = offsets | (lengths << 32)
             offsets += lengths
-            strings.append(picked.cast(pa.large_string()))
+            strings.append(picked)
         elif column.kind != "null":
             words[:, slot] = np.ascontiguousarray(column.values[order]).view(np.int64)
     bounds = np.concatenate(([0], np.cumsum(offsets))).astype(np.int64)
@@ -66,6 +71,8 @@ def _pack(events: Events, view: FeatureView, layout: Layout, order: Ints, starts
         return words, b"", bounds
     counts = np.diff(np.append(starts, len(order)))
     words[:, -1] = bounds[:-1] - np.repeat(bounds[starts], counts)
-    joined = strings[0] if len(strings) == 1 else pc.binary_join_element_wise(*strings, "")
+    joined = (
+        strings[0] if len(strings) == 1 else pc.binary_join_element_wise(*strings, pa.scalar(b"", pa.large_binary()))
+    )
     texts = joined.buffers()[2]
     return words, b"" if texts is None else texts.to_pybytes(), bounds

@@ -1,7 +1,8 @@
-"""Five kinds of value, and how the many types of Arrow become them.
+"""Five kinds of value and arrays of each, and how the many types of Arrow become them.
 
     int     64-bit signed, exact          float   64-bit; NaN is null
     bool    string                        time    microseconds UTC; a naive time is UTC
+    ints    floats    bools    strings    times   arrays; an element may be null
     null    a column in which nothing has been seen yet
 
 Everything the store keeps or answers is one of these, offline and online alike.
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +22,32 @@ import pyarrow.compute as pc
 
 from millrace.core.clock import as_utc
 from millrace.core.errors import DataError
+from millrace.features.field import ValueKind
 
-ValueKind = Literal["int", "float", "bool", "string", "time", "null"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 TIME = pa.timestamp("us", tz="UTC")
-ARROW_TYPES: Mapping[str, pa.DataType] = {
+_SCALARS: Mapping[ValueKind, pa.DataType] = {
     "int": pa.int64(),
     "float": pa.float64(),
     "bool": pa.bool_(),
     "string": pa.string(),
     "time": TIME,
+}
+ELEMENTS: Mapping[ValueKind, ValueKind] = {
+    "ints": "int",
+    "floats": "float",
+    "bools": "bool",
+    "strings": "string",
+    "times": "time",
+}
+"""Of what each kind of array is made."""
+ARRAYS: Mapping[ValueKind, ValueKind] = {element: kind for kind, element in ELEMENTS.items()}
+"""The kind of an array of each kind."""
+ARROW_TYPES: Mapping[ValueKind, pa.DataType] = {
+    **_SCALARS,
+    **{kind: pa.list_(_SCALARS[element]) for kind, element in ELEMENTS.items()},
     "null": pa.null(),
 }
 
@@ -41,7 +56,8 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 class Column:
     """One column in one of the kinds: an Arrow array, and the same as NumPy for arithmetic.
 
-    `values` is int64 (bool as 0 and 1, time as microseconds) or float64, 0 where null; empty for strings and nulls.
+    `values` is int64 (bool as 0 and 1, time as microseconds) or float64, 0 where null; empty for strings, arrays and
+    nulls.
     """
 
     kind: ValueKind
@@ -55,6 +71,10 @@ def kind_of(data_type: pa.DataType) -> ValueKind | None:
     types = pa.types
     if types.is_dictionary(data_type):
         return kind_of(data_type.value_type)
+    if types.is_list(data_type) or types.is_large_list(data_type) or types.is_fixed_size_list(data_type):
+        # Of an array in which nothing was ever seen, numbers are the likeliest; a declared type says better.
+        element = kind_of(data_type.value_type)
+        return "floats" if element == "null" else None if element is None else ARRAYS.get(element)
     tests: Sequence[tuple[ValueKind, bool]] = (
         ("null", types.is_null(data_type)),
         ("bool", types.is_boolean(data_type)),
@@ -72,7 +92,8 @@ def join_kinds(one: ValueKind, other: ValueKind) -> ValueKind | None:
         return one
     if one == "null":
         return other
-    return "float" if {one, other} == {"int", "float"} else None
+    pair = {one, other}
+    return "float" if pair == {"int", "float"} else "floats" if pair == {"ints", "floats"} else None
 
 
 def to_column(data: pa.ChunkedArray | pa.Array, kind: ValueKind | None = None) -> Column:
@@ -183,6 +204,8 @@ def _cast(array: pa.Array, own: ValueKind, kind: ValueKind) -> pa.Array:
     if join_kinds(own, kind) != kind and (own, kind) != ("float", "int"):
         # Arrow would read the text "12" as a number; a value of the wrong sort is a mistake, not a number.
         raise TypeError(f"values of kind {own} are not {kind}")
+    if kind in ELEMENTS and own in ELEMENTS:
+        return _cast_array(array, ELEMENTS[kind])
     if own == "time":
         # Finer clocks are cut to microseconds: every store keeps those.
         zone = array.type.tz if pa.types.is_timestamp(array.type) else None
@@ -193,8 +216,21 @@ def _cast(array: pa.Array, own: ValueKind, kind: ValueKind) -> pa.Array:
     return array.cast(ARROW_TYPES[kind])
 
 
+def _cast_array(array: pa.Array, element: ValueKind) -> pa.Array:
+    """An array of arrays, its elements cast as any other values are."""
+    array = array.cast(pa.list_(array.type.value_type))
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    elements = pc.list_flatten(array)
+    own = kind_of(elements.type)
+    assert own is not None
+    elements = _cast(elements, own, element)
+    nulls = array.is_null() if array.null_count else None
+    return pa.ListArray.from_arrays(pa.array(offsets), elements, mask=nulls)
+
+
 def _numbers(array: pa.Array, kind: ValueKind) -> npt.NDArray[Any]:
-    if kind in ("string", "null"):
+    if kind in ("string", "null") or kind in ELEMENTS:
         return np.empty(0, dtype=np.int64)
     if kind == "bool":
         array = array.cast(pa.int8())

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.core.errors import DataError, nearest
-from millrace.features.columns import Bools, Ints, ValueKind, kind_of, to_column
+from millrace.features.columns import Bools, Ints, kind_of, to_column
+from millrace.features.field import ValueKind
 
 KEY_KINDS = ("int", "string", "bool")
 

@@ -4,7 +4,7 @@
     kinds    one letter per column, padded to a multiple of 8 bytes
     events   effective time, [created time], null bits, 8 bytes per column, [place of its texts]
              oldest first, all of one width
-    texts    UTF-8, one event's after another's; a string column holds offset (low half) and length (high half)
+    texts    UTF-8 and arrays, one event's after another's; such a column holds offset (low half) and length (high half)
 
 Everything is little-endian. The newest event is the last and is found without reading the others.
 """
@@ -14,9 +14,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from millrace.core.errors import StoreError
-from millrace.features.columns import ValueKind
+from millrace.features.field import ValueKind
 
 HEADER = struct.Struct("<BBHIq")
 FORM = 1
@@ -33,7 +34,14 @@ _LETTERS: dict[ValueKind, int] = {
     "string": ord("s"),
     "time": ord("t"),
     "null": ord("n"),
+    "ints": ord("I"),
+    "floats": ord("F"),
+    "bools": ord("B"),
+    "strings": ord("S"),
+    "times": ord("T"),
 }
+LONG_KINDS = frozenset(kind for kind in _LETTERS if kind == "string" or kind.endswith("s"))
+"""Kinds of values that lie among the texts, not in the 8 bytes of their column."""
 _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 
 
@@ -57,16 +65,21 @@ class Layout:
     def __init__(self, kinds: tuple[ValueKind, ...], has_created: bool) -> None:
         self.kinds = kinds
         self.has_created = has_created
-        self.has_texts = "string" in kinds
+        self.has_texts = not LONG_KINDS.isdisjoint(kinds)
         self.letters = bytes(_LETTERS[kind] for kind in kinds)
         self.start = HEADER.size + (len(kinds) + 7) // 8 * 8
         self.times = struct.Struct("<qq" if has_created else "<q")
         self.words = (len(kinds) + 63) // 64
         self.first_word = 2 if has_created else 1
         self.first_slot = self.first_word + self.words
-        slots = "".join({"float": "d", "string": "Q"}.get(kind, "q") for kind in kinds)
+        slots = "".join("d" if kind == "float" else "Q" if kind in LONG_KINDS else "q" for kind in kinds)
         self.event = struct.Struct(self.times.format + "Q" * self.words + slots + ("Q" if self.has_texts else ""))
         self.width = self.event.size
+
+    def is_true(self, event: tuple[Any, ...], column: int) -> bool:
+        """Whether an event's value in a column is true, and not null."""
+        is_null = event[self.first_word + column // 64] >> (column % 64) & 1
+        return not is_null and bool(event[self.first_slot + column])
 
 
 @lru_cache(maxsize=4096)

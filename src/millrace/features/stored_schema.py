@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace.core.errors import DataError
-from millrace.features.columns import ValueKind, join_kinds, kind_of
+from millrace.features.columns import join_kinds, kind_of
 from millrace.features.events import Events
+from millrace.features.field import ValueKind
 from millrace.features.online import OnlineStore
 from millrace.features.view import FeatureView
 

@@ -22,8 +22,10 @@ from itertools import groupby
 import numpy as np
 
 from millrace.core.errors import DataError
-from millrace.features.columns import ValueKind, join_kinds
+from millrace.features.arrays import widen_elements
+from millrace.features.columns import join_kinds
 from millrace.features.events import NEVER
+from millrace.features.field import ValueKind
 from millrace.features.layout import SINCE_EVER, Layout, Tail, layout_of, open_tail, pack_tail
 from millrace.features.view import FeatureView
 
@@ -38,8 +40,8 @@ class Retention:
 
     Parameters
     ----------
-    steps : int
-        Events before the newest visible one.
+    newest : sequence of (int or None, int)
+        How many of the newest visible events, and of which: None for all, else the column that is true for them.
     window : int or None
         Longest window in microseconds.
     is_unbounded : bool
@@ -48,7 +50,7 @@ class Retention:
         How far before the newest event a read may ask, in microseconds.
     """
 
-    steps: int
+    newest: tuple[tuple[int | None, int], ...]
     window: int | None
     is_unbounded: bool
     late: int
@@ -56,12 +58,12 @@ class Retention:
 
 def retention_of(view: FeatureView, late: int) -> Retention:
     """What must be kept for the rules of `view`."""
-    rules = view.rules.values()
-    windows = [round(rule.window.total_seconds() * 1_000_000) for rule in rules if rule.window is not None]
+    places = {name: place for place, name in enumerate(view.columns)}
+    window = view.longest_window
     return Retention(
-        steps=max(rule.steps for rule in rules),
-        window=max(windows, default=None),
-        is_unbounded=any(not rule.is_point and rule.window is None for rule in rules),
+        newest=tuple((None if where is None else places[where], depth) for where, depth in view.newest_kept),
+        window=None if window is None else round(window.total_seconds() * 1_000_000),
+        is_unbounded=view.is_unbounded,
         late=late,
     )
 
@@ -165,18 +167,27 @@ def _needed_from(tail: Tail, retention: Retention, safe: int) -> int:
     """The place of the first event that a read at or after `safe` can need."""
     layout = tail.layout
     unpack, width = layout.times.unpack_from, layout.width
-    place, wanted = _first_after(tail, safe), retention.steps + 1
-    while place and wanted:
-        place -= 1
-        times = unpack(tail.events, place * width)
-        # An event older than enough events that are visible at `safe` can never be among the newest again.
-        if not layout.has_created or NEVER < times[1] <= safe:
-            wanted -= 1
+    visible = _first_after(tail, safe)
+    place = min(_needed_newest(tail, visible, safe, where, depth) for where, depth in retention.newest)
     if retention.window is not None and place:
         place = min(place, _first_after(tail, safe - retention.window))
     # Ties stay together: of a group that was cut, a repeated event could not be recognised.
     while place and unpack(tail.events, (place - 1) * width) == unpack(tail.events, place * width):
         place -= 1
+    return place
+
+
+def _needed_newest(tail: Tail, place: int, safe: int, where: int | None, wanted: int) -> int:
+    """The place from which on there are `wanted` events that are visible at `safe`."""
+    layout = tail.layout
+    unpack, width = layout.event.unpack_from, layout.width
+    while place and wanted:
+        place -= 1
+        event = unpack(tail.events, place * width)
+        # An event older than enough events that are visible at `safe` can never be among the newest again.
+        is_visible = not layout.has_created or NEVER < event[1] <= safe
+        if is_visible and (where is None or layout.is_true(event, where)):
+            wanted -= 1
     return place
 
 
@@ -266,6 +277,9 @@ def _convert(tail: Tail, layout: Layout) -> Tail:
             (word,) = _WORD.unpack_from(row, (own.first_word + column // 64) * 8)
             if mine == "int" and theirs == "float" and not word >> (column % 64) & 1:
                 _FLOAT.pack_into(changed, slot, _INT.unpack_from(row, slot)[0])
+            elif mine == "ints" and theirs == "floats" and not word >> (column % 64) & 1:
+                (where,) = _WORD.unpack_from(row, slot)
+                widen_elements(changed, own.width - 8 + (where & 0xFFFFFFFF))
         rows.append(bytes(changed))
     converted = _from_rows(layout, rows)
     return Tail(layout, tail.count, tail.since, tail.is_replay, converted.events, converted.texts)

@@ -15,6 +15,8 @@ from millrace.core.errors import ProjectError
 from millrace.core.ids import digest_json
 from millrace.features.aggregation import Aggregation, Duration
 from millrace.features.entity import Entity
+from millrace.features.expression import Expression
+from millrace.features.field import Field, ValueKind
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST_NAME = 120
@@ -46,6 +48,10 @@ class FeatureView:
         Must name its `event_time` column.
     features : mapping of str to Aggregation or str
         A bare column name means `last(column)`.
+    schema : sequence of Field
+        Declares types and descriptions. A field that is not among `features` is a column that is a feature as it
+        stands: ``last(name)``. Rows whose column is of another type are refused, so that a source that changed under
+        the view is noticed.
     ttl : duration, optional
         When the newest event is older than this, every feature of the view is null. An event exactly `ttl` old still
         counts. None or 0: no limit.
@@ -59,13 +65,15 @@ class FeatureView:
     ------
     ProjectError
         PROJ-42 a name that cannot stand in ``view:feature``; PROJ-43 no features, or one that is not an aggregation;
-        PROJ-44 an entity or source of the wrong kind; PROJ-45 a source without event time; PROJ-46 a negative ttl.
+        PROJ-44 an entity or source of the wrong kind; PROJ-45 a source without event time; PROJ-46 a negative ttl;
+        PROJ-48 a schema that is not fields, or one declared twice.
     """
 
     name: str
     entity: Entity | None = field(kw_only=True)
     source: EventSource = field(kw_only=True)
-    features: Mapping[str, Aggregation | str] = field(kw_only=True)
+    features: Mapping[str, Aggregation | str] = field(default_factory=dict, kw_only=True)
+    schema: Sequence[Field] = field(default=(), kw_only=True)
     ttl: Duration | None = field(default=None, kw_only=True)
     event_key: str | Sequence[str] = field(default=(), kw_only=True)
     description: str = field(default="", kw_only=True)
@@ -79,6 +87,7 @@ class FeatureView:
         event_key = (self.event_key,) if isinstance(self.event_key, str) else tuple(self.event_key)
         object.__setattr__(self, "event_key", event_key)
         object.__setattr__(self, "tags", tuple(self.tags))
+        _add_schema(self)
         for problem in _problems(self):
             problem.where = self.place
             report(problem)
@@ -101,10 +110,41 @@ class FeatureView:
         }
 
     @cached_property
+    def leaves(self) -> tuple[Aggregation, ...]:
+        """The rules without ratios: what ratios are made of stands in their place."""
+        return tuple(leaf for rule in self.rules.values() for leaf in rule.leaves())
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Source columns that the rules and `event_key` look at, each once, in a fixed order."""
-        wanted = [rule.column for rule in self.rules.values() if rule.column is not None]
+        """What is kept of each event, each once, in a fixed order: the columns that rules and `event_key` look at.
+
+        A name that begins with ``=`` is the text of an expression, see `expressions`.
+        """
+        wanted = {name for rule in self.leaves for name in (rule.column, rule.where) if name is not None}
         return tuple(dict.fromkeys([*sorted(wanted), *self.event_key]))
+
+    @cached_property
+    def expressions(self) -> dict[str, Expression]:
+        """The expressions among `columns`."""
+        return {name: one for rule in self.leaves for name, one in rule.expressions.items()}
+
+    @cached_property
+    def source_columns(self) -> tuple[str, ...]:
+        """Columns of the source that the view needs: keys, times, and what its rules are worked out from."""
+        source = self.source
+        times = [name for name in (source.event_time, source.created) if name]
+        plain = [name for name in self.columns if not name.startswith("=")]
+        inside = [name for one in self.expressions.values() for name in one.columns]
+        return tuple(dict.fromkeys([*self.keys, *times, *plain, *inside]))
+
+    @cached_property
+    def declared(self) -> dict[str, ValueKind]:
+        """Kinds of the features whose type is declared."""
+        return {one.name: one.kind for one in self.schema}
+
+    def describe(self, feature: str) -> str:
+        """What `schema` says of a feature, empty for nothing."""
+        return next((one.description for one in self.schema if one.name == feature), "")
 
     @property
     def ttl_span(self) -> timedelta | None:
@@ -125,6 +165,7 @@ class FeatureView:
             {
                 "keys": list(self.keys),
                 "features": {name: rule.to_dict() for name, rule in self.rules.items()},
+                "types": dict(sorted(self.declared.items())),
                 "ttl_s": None if self.ttl_span is None else self.ttl_span.total_seconds(),
                 "event_key": list(self.event_key),
                 "source": _source_identity(self.source),
@@ -140,15 +181,33 @@ class FeatureView:
         return self._storage_id
 
     @cached_property
+    def newest_kept(self) -> frozenset[tuple[str | None, int]]:
+        """How many of the newest events must be kept, whatever their age: of all, and of those of a condition."""
+        depths: dict[str | None, int] = {None: 1}
+        for rule in self.leaves:
+            if rule.is_newest and rule.window is None:
+                depths[rule.where] = max(rule.depth, depths.get(rule.where, 1))
+        return frozenset(depths.items())
+
+    @cached_property
+    def longest_window(self) -> timedelta | None:
+        """How far back the events are needed, None without windows."""
+        return max((rule.window for rule in self.leaves if rule.window is not None), default=None)
+
+    @cached_property
+    def is_unbounded(self) -> bool:
+        """Whether a rule looks at all events that ever were."""
+        return any(rule.window is None and not rule.is_newest for rule in self.leaves)
+
+    @cached_property
     def _storage_id(self) -> str:
-        rules = {(rule.kind, rule.column, rule.window, rule.steps) for rule in self.rules.values()}
         kept = {
             "keys": list(self.keys),
             "columns": list(self.columns),
             "source": _source_identity(self.source),
-            "window_s": max((window.total_seconds() for _, _, window, _ in rules if window is not None), default=None),
-            "is_unbounded": any(not rule.is_point and rule.window is None for rule in self.rules.values()),
-            "steps": max(steps for _, _, _, steps in rules),
+            "newest": sorted([where or "", depth] for where, depth in self.newest_kept),
+            "window_s": None if self.longest_window is None else self.longest_window.total_seconds(),
+            "is_unbounded": self.is_unbounded,
         }
         return f"{self.name}@{digest_json(kept)[:12]}"
 
@@ -160,6 +219,26 @@ def _source_identity(source: EventSource) -> dict[str, Any]:
         "created": source.created,
         "delay_s": source.delay.total_seconds() if source.delay else 0.0,
     }
+
+
+def _add_schema(view: FeatureView) -> None:
+    """Make the declared columns features, and keep the declarations that can be kept."""
+    fields = [one for one in view.schema if isinstance(one, Field)]
+    names = [one.name for one in fields]
+    for wrong in [one for one in view.schema if not isinstance(one, Field)]:
+        report(
+            ProjectError(
+                "PROJ-48",
+                f"the schema of view '{view.name}' holds {wrong!r}",
+                where=view.place,
+                fix='schema=[mr.Field("age", "int")]',
+            )
+        )
+    for twice in sorted({name for name in names if names.count(name) > 1}):
+        report(ProjectError("PROJ-48", f"the schema of view '{view.name}' declares '{twice}' twice", where=view.place))
+    object.__setattr__(view, "schema", tuple({one.name: one for one in fields}.values()))
+    as_they_stand = {name: name for name in names if name not in view.features}
+    object.__setattr__(view, "features", {**view.features, **as_they_stand})
 
 
 def _ttl(view: FeatureView) -> timedelta | None:
@@ -192,7 +271,11 @@ def _problems(view: FeatureView) -> Iterator[ProjectError]:
                 fix=f"letters, digits and _, not starting with a digit, at most {_LONGEST_NAME}",
             )
     if not view.features:
-        yield ProjectError("PROJ-43", f"view '{view.name}' has no features", fix='features={"amount": "amount"}')
+        yield ProjectError(
+            "PROJ-43",
+            f"view '{view.name}' has no features",
+            fix='features={"spend": mr.sum("amount")}, or schema=[mr.Field("age", "int")]',
+        )
     for name, rule in view.features.items():
         if not isinstance(rule, (Aggregation, str)) or rule == "":
             yield ProjectError(

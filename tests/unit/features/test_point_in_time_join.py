@@ -299,7 +299,7 @@ def test_a_source_that_lacks_or_mistypes_a_column_is_explained(customer: Entity,
         assert refused.value.code == code
     lists = FeatureView("v", entity=customer, source=make_source(), features={"x": "amount"})
     with pytest.raises(DataError, match="which a feature cannot be"):
-        make_store(lists, orders([(1, day(1), [1, 2])])).get_historical_features(rows, ["v"])
+        make_store(lists, orders([(1, day(1), {"a": 2})])).get_historical_features(rows, ["v"])
 
 
 def test_only_the_times_that_can_matter_are_read(customer: Entity, make_store: Any) -> None:
