@@ -15,6 +15,7 @@ from millrace.features.events import NEVER, Events
 from millrace.features.sorting import order_by_key_and_time
 
 _LAST = np.iinfo(np.int64).max
+_MANY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +116,27 @@ def _sorted(values: Ints, order: Ints) -> Ints:
 
 
 def search(effective: Ints, begin: Ints, end: Ints, at: Ints) -> Ints:
-    """For each row, the first place in [begin, end) whose time is after `at`: a binary search of all rows at once."""
-    low, high = begin.copy(), end.copy()
-    open_rows = np.flatnonzero(low < high)
-    while len(open_rows):
-        middle = (low[open_rows] + high[open_rows]) // 2
-        is_visible = effective[middle] <= at[open_rows]
-        low[open_rows[is_visible]] = middle[is_visible] + 1
-        high[open_rows[~is_visible]] = middle[~is_visible]
-        open_rows = open_rows[low[open_rows] < high[open_rows]]
-    return low
+    """For each row, the first place in [begin, end) whose time is after `at`: a binary search of all rows at once.
+
+    `effective` has one more place than there are events.
+    """
+    found = begin.copy()
+    rows: Ints | None = None  # None: all
+    low, lengths, moments = begin, end - begin, at
+    while len(lengths) and (longest := int(lengths.max())) > 0:
+        half = lengths >> 1
+        middle = low + half
+        is_visible = (effective[middle] <= moments) & (lengths > 0)
+        low = np.where(is_visible, middle + 1, low)
+        lengths = np.where(is_visible, lengths - half - 1, half)
+        if longest > _MANY and np.count_nonzero(lengths) < len(lengths) // 2:
+            # Few keys have many events: the others need not be looked at again.
+            found[slice(None) if rows is None else rows] = low
+            is_open = np.flatnonzero(lengths)
+            rows = is_open if rows is None else rows[is_open]
+            low, lengths, moments = low[is_open], lengths[is_open], moments[is_open]
+    found[slice(None) if rows is None else rows] = low
+    return found
 
 
 def _running_max(values: Ints, firsts: Ints, greatest: int) -> Ints:
