@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from millrace.core.clock import from_micros
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.asof import Moments
-from millrace.features.columns import to_table, to_times
+from millrace.features.columns import Ints, to_table, to_times
 from millrace.features.events import read_events
 from millrace.features.join import point_in_time_join
 from millrace.features.keys import key_arrays
@@ -77,11 +76,11 @@ def retrieve(
         wrong type, FEAT-08 and FEAT-09 the source does not have what a view needs.
     """
     table = to_table(rows)
-    at, is_timed = to_times(table[_time_column(table, event_time)], what="the rows' event time")
+    at, is_timed = to_times(table[time_column(table.column_names, event_time)], what="the rows' event time")
     answers: dict[str, pa.Array] = {}
     for view in {feature.view.name: feature.view for feature in features}.values():
         wanted = {feature.name: feature.rule for feature in features if feature.view.name == view.name}
-        start, end = _span(view, at[is_timed])
+        start, end = time_span(view, at[is_timed])
         source = source_schema(read, view.source) if end is None else read(view.source, start, end)
         events = read_events(source, view)
         keys = key_arrays(table, view.keys, expected=StoredSchema.of(events).keys)
@@ -94,8 +93,14 @@ def retrieve(
     return HistoricalFeatures(joined, tuple(feature.name for feature in features), as_known, rows)
 
 
-def _time_column(table: pa.Table, event_time: str) -> str:
-    names = table.column_names
+def time_column(names: Sequence[str], event_time: str) -> str:
+    """Which of the rows' columns says as of when: `event_time`, or Feast's name where ours is not there.
+
+    Raises
+    ------
+    DataError
+        FEAT-06 when there is none.
+    """
     if event_time in names:
         return event_time
     if event_time == "event_time" and _FEAST_EVENT_TIME in names:
@@ -107,7 +112,7 @@ def _time_column(table: pa.Table, event_time: str) -> str:
     )
 
 
-def _span(view: FeatureView, at: np.ndarray[Any, Any]) -> tuple[datetime | None, datetime | None]:
+def time_span(view: FeatureView, at: Ints) -> tuple[datetime | None, datetime | None]:
     """Event times that can matter to rows asking at `at`: from the first (None: any) to before the second.
 
     (None, None) when no row asks.
@@ -115,12 +120,11 @@ def _span(view: FeatureView, at: np.ndarray[Any, Any]) -> tuple[datetime | None,
     if not len(at):
         return None, None
     end = from_micros(int(at.max()) + 1) - view.delay
-    rules = view.rules.values()
-    looks_back_freely = any(rule.steps or not (rule.is_point or rule.window) for rule in rules)
+    looks_back_freely = view.is_unbounded or view.newest_kept != {(None, 1)}
     if view.ttl_span is None or looks_back_freely:
         return None, end
     # What is older than ttl and every window is expired or outside: it cannot change an answer.
-    reach = max([view.ttl_span, *(rule.window for rule in rules if rule.window is not None)], default=timedelta(0))
+    reach = max(view.ttl_span, view.longest_window or timedelta(0))
     return from_micros(int(at.min())) - view.delay - reach, end
 
 
