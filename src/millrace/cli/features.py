@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from millrace.cli.features_serve import add_serve
 from millrace.cli.options import a_time, command, open_project, open_wiring
 from millrace.cli.output import print_json, print_table
 from millrace.core.duration import format_duration
@@ -25,6 +26,7 @@ def add(commands: Any) -> None:
     get.add_argument("feature", nargs="+", help="view:feature, or a view for all of its features")
     get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="an entity key")
     get.add_argument("--at", type=a_time, metavar="TIME", help="as of this time (ISO 8601; default: now)")
+    add_serve(features)
 
 
 def list_features(options: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ _DEFAULTS: dict[str, Any] = {
     "executor": "fork",
     "workers": 2,
     "allow_pickle": False,
+    "features_token_variable": "MILLRACE_FEATURES_TOKEN",
 }
 _ROOT_KEYS = {"name", "definitions", "environment", "defaults", "environments", "channels", "trackers"}
 _SHARED = ("ledger", "blobs", "online", "predictions")
@@ -50,6 +51,7 @@ class Environment:
     executor: str
     workers: int
     allow_pickle: bool
+    features_token_variable: str
 
     def server_of(self, model: str) -> str:
         """URL of the server that answers for a model: its own of `servers`, else `server`; empty for none."""
@@ -201,7 +203,8 @@ def _used(
 
 def _misspelt_variables(variables: Mapping[str, str]) -> Iterator[ProjectError]:
     """A variable that is nearly one of ours would be passed over in silence."""
-    known = ["MILLRACE_ENVIRONMENT", *(f"MILLRACE_{key.upper()}" for key in _DEFAULTS)]
+    secret = str(_DEFAULTS["features_token_variable"])
+    known = ["MILLRACE_ENVIRONMENT", secret, *(f"MILLRACE_{key.upper()}" for key in _DEFAULTS)]
     for name in variables:
         meant = nearest(name, known) if name.startswith("MILLRACE_") and name not in known else None
         if meant is not None:
@@ -278,6 +281,7 @@ def _environment(
         executor=values["executor"],
         workers=max(1, values["workers"]),
         allow_pickle=values["allow_pickle"],
+        features_token_variable=values["features_token_variable"],
     )
 
 

@@ -1,0 +1,100 @@
+"""The feature server of one environment: the HTTP answers of `features` on the socket of `serving`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.plugins import scheme_of
+
+if TYPE_CHECKING:
+    from millrace.features.http_app import FeatureApp
+    from millrace.features.http_request import Target
+    from millrace.flow.wiring import Wiring
+
+DEFAULT_PORT = 6566
+"""Feast's own."""
+
+_LOCAL = ("lmdb", "memory", "sqlite")
+"""Online stores that answer from this machine, in microseconds."""
+
+
+class FeatureServer:
+    """Answers features of the wiring's environment over HTTP.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        Its online store is opened at once: better no server than one that never had a store.
+    host, port
+        See `AsgiServer`.
+    ready_file, on_ready
+        See `AsgiServer`.
+    variables : mapping, optional
+        The process environment, for the token.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        *,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        ready_file: Path | None = None,
+        on_ready: Callable[[str], None] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        from millrace.serving.asgi_server import AsgiServer
+
+        self._wiring = wiring
+        self._http = AsgiServer(host, port, ready_file=ready_file, on_ready=on_ready)
+        self._variables = os.environ if variables is None else variables
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then finish what is being answered.
+
+        Raises
+        ------
+        ServiceError
+            SERVE-01 when the address cannot be taken.
+        """
+        self._http.bind()
+        app = make_app(self._wiring, self._variables)
+        self._http.run(app, app.working())
+
+    def start(self) -> str:
+        """Serve in a thread of this process; returns the URL."""
+        self._http.bind()
+        app = make_app(self._wiring, self._variables)
+        return self._http.start(app, app.working())
+
+    def stop(self) -> None:
+        """End `run` or `start` as SIGTERM would."""
+        self._http.stop()
+
+
+def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:
+    """The application over the wiring's feature store."""
+    from millrace.features.http_access import Access
+    from millrace.features.http_app import FeatureApp
+    from millrace.features.http_writes import refuse_offline
+
+    environment = wiring.environment
+    online, store = wiring.online, wiring.features
+    variable = environment.features_token_variable
+
+    def push(source: str, columns: Mapping[str, Sequence[Any]], to: Target) -> int:
+        refuse_offline(to)
+        return store.push(source, columns)
+
+    return FeatureApp(
+        store,
+        services={name: wiring.feature_references(model) for name, model in wiring.project.models.items()},
+        push=push,
+        probe=lambda: online.read("ready", [b"ready"]),
+        access=Access(variables.get(variable, ""), variable),
+        is_local=scheme_of(environment.online) in _LOCAL,
+        clock=wiring.clock,
+    )
