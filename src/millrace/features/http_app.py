@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import perf_counter
@@ -27,7 +27,7 @@ from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.errors import Conflict, DataError, MillraceError, ServiceError, StoreError, did_you_mean
 from millrace.core.prometheus import CONTENT_TYPE
 from millrace.features.http_access import Access
-from millrace.features.http_lookup import FeatureLookup, Limits
+from millrace.features.http_lookup import FeatureLookup, Limits, feature_names
 from millrace.features.http_metrics import FeatureMetrics
 from millrace.features.http_request import (
     BodyReader,
@@ -38,7 +38,9 @@ from millrace.features.http_request import (
     too_large,
 )
 from millrace.features.http_writes import FeatureWrites, Push
+from millrace.features.on_demand import OnDemandView
 from millrace.features.store import FeatureStore
+from millrace.features.view import FeatureView
 
 logger = logging.getLogger("millrace.features")
 
@@ -52,6 +54,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
 }
 _STATUS = {"FEAT-01": 404, "FEAT-02": 404, "FEAT-11": 404, "FEAT-58": 404, "FEAT-52": 413}
 _STATUS |= {"FEAT-56": 403, "FEAT-57": 401, "FEAT-59": 500}
+_Answer = Callable[[Scope, Receive], Awaitable[Reply]]
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -102,14 +105,16 @@ class FeatureApp:
         try:
             if path == _FEATURES and method == "POST":
                 begun = perf_counter()
-                reply = await self._answered(path, self._get_features, scope, receive)
+                reply = await self._answered(self._get_features, scope, receive)
                 self.metrics.observe(perf_counter() - begun)
             elif path in _CHANGES and method == "POST":
-                reply = await self._answered(path, self._change, scope, receive)
+                reply = await self._answered(self._change, scope, receive)
             else:
-                reply = await self._inform(path, method)
+                reply = await self._answered(self._inform, scope, receive)
         except Disconnected:
             return
+        if path in _METHODS:
+            self.metrics.requests[path, reply.status] += 1
         await send_reply(send, reply, has_body=method != "HEAD")
 
     @contextmanager
@@ -121,23 +126,21 @@ class FeatureApp:
             self._lookup.close()
             self._writes.close()
 
-    async def _answered(self, path: str, answer: Callable[..., Any], scope: Scope, receive: Receive) -> Reply:
+    async def _answered(self, answer: _Answer, scope: Scope, receive: Receive) -> Reply:
         try:
-            reply: Reply = await answer(scope, receive)
+            reply = await answer(scope, receive)
         except MillraceError as error:
             reply = self._refuse(error)
         except Disconnected:
             raise
         except Exception as error:
             logger.exception("request failed")
-            reply = self._refuse(
-                ServiceError(
-                    "FEAT-59",
-                    f"the request could not be answered: {type(error).__name__}: {error}",
-                    fix="see the server's log for where it happened",
-                )
+            problem = ServiceError(
+                "FEAT-59",
+                f"the request could not be answered: {type(error).__name__}: {error}",
+                fix="see the server's log for where it happened",
             )
-        self.metrics.requests[path, reply.status] += 1
+            reply = self._refuse(problem)
         return reply
 
     async def _get_features(self, scope: Scope, receive: Receive) -> Reply:
@@ -166,7 +169,8 @@ class FeatureApp:
             counts = await self._writes.increment(self._bodies.read(body, IncrementRequest))
         return Reply(200, _encode({"rows": counts}))
 
-    async def _inform(self, path: str, method: str) -> Reply:
+    async def _inform(self, scope: Scope, receive: Receive) -> Reply:
+        path, method = scope["path"], scope["method"]
         methods = _METHODS.get(path)
         if methods is None:
             problem = DataError("FEAT-53", f"there is nothing at {path[:200]}", fix=did_you_mean(path, _METHODS))
@@ -188,30 +192,18 @@ class FeatureApp:
 
     def _freshness(self) -> dict[str, datetime]:
         try:
-            found = {name: self._store.materialized_until(name) for name in self._store.views}
+            found = {
+                name: self._store.materialized_until(name)
+                for name, view in self._store.views.items()
+                if isinstance(view, FeatureView)
+            }
         except (StoreError, ServiceError):
             return {}  # the record cannot be read just now: nothing is known, and the rest is told all the same
         return {name: until for name, until in found.items() if until is not None}
 
     def _describe(self, freshness: Mapping[str, datetime]) -> dict[str, Any]:
         return {
-            "views": [
-                {
-                    "name": view.name,
-                    "keys": list(view.keys),
-                    "source": view.source.name,
-                    "ttl_s": None if view.ttl_span is None else view.ttl_span.total_seconds(),
-                    "description": view.description,
-                    "owner": view.owner,
-                    "tags": list(view.tags),
-                    "materialized_until": to_text(freshness[view.name]) if view.name in freshness else None,
-                    "features": [
-                        {"reference": f"{view.name}:{name}", "rule": rule.to_dict()}
-                        for name, rule in view.rules.items()
-                    ],
-                }
-                for view in self._store.views.values()
-            ],
+            "views": [_facts(view, freshness.get(name)) for name, view in self._store.views.items()],
             "services": [
                 {"name": name, "features": list(features)} for name, features in self._lookup.services.items()
             ],
@@ -227,6 +219,23 @@ class FeatureApp:
         elif status == 401:
             headers = ((b"www-authenticate", b"Bearer"),)
         return Reply(status, _encode({"error": error.to_dict()}), headers=headers)
+
+
+def _facts(view: FeatureView | OnDemandView, until: datetime | None) -> dict[str, Any]:
+    told = {"name": view.name, "description": view.description, "owner": view.owner, "tags": list(view.tags)}
+    features: list[dict[str, Any]] = [{"reference": f"{view.name}:{name}"} for name in feature_names(view)]
+    if isinstance(view, OnDemandView):
+        return {**told, "inputs": list(view.inputs), "features": features}
+    for feature, rule in zip(features, view.rules.values(), strict=True):
+        feature["rule"] = rule.to_dict()
+    return {
+        **told,
+        "keys": list(view.keys),
+        "source": view.source.name,
+        "ttl_s": None if view.ttl_span is None else view.ttl_span.total_seconds(),
+        "materialized_until": None if until is None else to_text(until),
+        "features": features,
+    }
 
 
 def _status_of(error: MillraceError) -> int:

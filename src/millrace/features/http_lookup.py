@@ -14,8 +14,10 @@ from millrace.core.errors import DataError, MillraceError, ServiceError, StoreEr
 from millrace.features.http_answer import AnswerForm
 from millrace.features.http_request import FeatureRequest, Rows, rows_of
 from millrace.features.lookup import LookupPlan, OnlineFeatures
+from millrace.features.on_demand import OnDemandView
 from millrace.features.request import resolve
 from millrace.features.store import FeatureStore
+from millrace.features.view import FeatureView
 
 logger = logging.getLogger("millrace.features")
 
@@ -95,7 +97,7 @@ class FeatureLookup:
         self._is_local = is_local
         self._limits = limits
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
-        self._keys = {key for view in store.views.values() for key in view.keys}
+        self._keys = {key for view in store.views.values() if isinstance(view, FeatureView) for key in view.keys}
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="millrace-lookup")
         self._pending = 0
         self._lock = threading.Lock()  # the threads that look up count themselves out
@@ -108,8 +110,6 @@ class FeatureLookup:
         ------
         DataError
             FEAT-01 to FEAT-05, FEAT-07 as `FeatureStore.get_online_features`; FEAT-51, FEAT-52, FEAT-58.
-        MillraceError
-            The store's own error when it does not answer and not even the names of the answer are known.
         """
         name = (
             request.feature_service,
@@ -126,7 +126,7 @@ class FeatureLookup:
                 outcome = await self._in_thread(lambda: self._read(name, request, rows))
         except (StoreError, ServiceError) as error:
             self.error = error
-            return Outcome(self._form_without_store(request, error), len(rows), None, error)
+            return Outcome(self._form_without_store(request), len(rows), None, error)
         self.error = None if outcome.found is not None else outcome.error
         return outcome
 
@@ -189,25 +189,28 @@ class FeatureLookup:
 
     def _prepare(self, name: tuple[Any, ...], request: FeatureRequest) -> _Prepared:
         plan = self._store.plan(self._references(request), full_feature_names=request.full_feature_names)
-        prepared = _Prepared(self._form(request, plan.names, [feature.reference for feature in plan.features]), plan)
+        prepared = _Prepared(self._form(request, plan.names), plan)
         if len(self._prepared) >= _PLANS:  # as many forms as there are models: more is somebody trying them out
             self._prepared.clear()
         self._prepared[name] = prepared
         return prepared
 
-    def _form_without_store(self, request: FeatureRequest, error: MillraceError) -> AnswerForm:
+    def _form_without_store(self, request: FeatureRequest) -> AnswerForm:
         """The names of the answer, from the definitions alone."""
-        try:
-            references = self._references(request)
-            found = resolve(self._store.views, references, full_feature_names=request.full_feature_names)
-        except MillraceError:
-            raise error from None
-        return self._form(request, [one.name for one in found], [one.reference for one in found])
+        references = self._references(request)
+        resolve(self._store.definitions, references, full_feature_names=request.full_feature_names)  # a mistake is told
+        names = []
+        for reference in references:
+            view, _, feature = reference.partition(":")
+            prefix = f"{view}__" if request.full_feature_names else ""
+            found = [feature] if feature else feature_names(self._store.views[view])
+            names.extend(prefix + name for name in found)
+        return self._form(request, names)
 
-    def _form(self, request: FeatureRequest, names: Sequence[str], references: Sequence[str]) -> AnswerForm:
+    def _form(self, request: FeatureRequest, names: Sequence[str]) -> AnswerForm:
         views = None
         if request.include_feature_view_version_metadata:
-            views = list(dict.fromkeys(reference.partition(":")[0] for reference in references))
+            views = list(dict.fromkeys(reference.partition(":")[0] for reference in self._references(request)))
         return AnswerForm([key for key in request.entities if key in self._keys], names, views)
 
     def _references(self, request: FeatureRequest) -> Sequence[str]:
@@ -238,3 +241,8 @@ def _read_each(plan: LookupPlan, rows: Rows) -> OnlineFeatures:
             statuses[name].append("unavailable" if one is None else one.statuses[name][0])
             times[name].append(None if one is None else one.event_times[name][0])
     return OnlineFeatures({}, values, statuses, times)
+
+
+def feature_names(view: FeatureView | OnDemandView) -> list[str]:
+    """The features of a view, in order."""
+    return list(view.rules) if isinstance(view, FeatureView) else list(view.outputs)

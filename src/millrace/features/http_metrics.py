@@ -44,7 +44,7 @@ class FeatureMetrics:
     def render(self, *, is_available: bool, freshness: Mapping[str, datetime]) -> str:
         """The text of /metrics. `freshness` is how far each view is materialized."""
         lines: list[str] = []
-        add_family(lines, "feature_requests_total", "counter", "Answered POST requests, by path and status.")
+        add_family(lines, "feature_requests_total", "counter", "Answered requests, by path and status.")
         for (path, status), count in sorted(self.requests.items()):
             add_sample(lines, "feature_requests_total", count, path=path, status=str(status))
         self._latency.render(lines, "feature_request_seconds", "Time to answer POST /get-online-features.")
