@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -17,7 +17,9 @@ from millrace.features.events import read_events
 from millrace.features.join import point_in_time_join
 from millrace.features.keys import key_arrays
 from millrace.features.materialization import Read, source_schema
+from millrace.features.on_demand import OnDemandView
 from millrace.features.request import Feature
+from millrace.features.service import FeatureService
 from millrace.features.stored_schema import StoredSchema
 from millrace.features.view import FeatureView
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FEAST_EVENT_TIME = "event_timestamp"
+
+Named = TypeVar("Named", FeatureView, FeatureView | OnDemandView, FeatureService)
 
 
 @dataclass(frozen=True)
@@ -128,20 +132,20 @@ def time_span(view: FeatureView, at: Ints) -> tuple[datetime | None, datetime | 
     return from_micros(int(at.min())) - view.delay - reach, end
 
 
-def by_name(views: Sequence[FeatureView]) -> Mapping[str, FeatureView]:
-    """Views by name.
+def by_name(views: Sequence[Named]) -> dict[str, Named]:
+    """Definitions by name.
 
     Raises
     ------
     DataError
-        FEAT-11 when two views have one name.
+        FEAT-11 when two have one name.
     """
-    named: dict[str, FeatureView] = {}
+    named: dict[str, Named] = {}
     for view in views:
         if view.name in named and named[view.name] is not view:
             raise DataError(
                 "FEAT-11",
-                f"two feature views are called '{view.name}'",
+                f"two definitions are called '{view.name}'",
                 where=view.place,
                 why=f"the other one stands at {named[view.name].place}",
                 fix="rename one of them",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
+from millrace.features.aggregate import result_kind
+from millrace.features.aggregation import Aggregation
+from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
 from millrace.features.online import OnlineStore
-from millrace.features.request import Feature
+from millrace.features.request import Request
 from millrace.features.stored_schema import find_schema
 from millrace.features.view import FeatureView
 from millrace.features.view_reader import Reading, Status, ViewReader
@@ -20,17 +23,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
 class OnlineFeatures:
     """The answer to `get_online_features`: for each feature one value, status and event time per entity row.
 
-    `event_times` are those of the newest event behind a value, None when there is none.
+    Parameters
+    ----------
+    keys, values, statuses : mapping of name to list
+        Columns, each with one entry per entity row. Lists may be shared: copy one before changing it.
+    event_micros : mapping of name to list
+        Times of the newest event behind each value in microseconds, None when there is none.
     """
 
-    keys: Mapping[str, list[Any]]
-    values: Mapping[str, list[Any]]
-    statuses: Mapping[str, list[Status]]
-    event_times: Mapping[str, list[datetime | None]]
+    __slots__ = ("_event_micros", "keys", "statuses", "values")
+
+    def __init__(
+        self,
+        keys: Mapping[str, list[Any]],
+        values: Mapping[str, list[Any]],
+        statuses: Mapping[str, list[Status]],
+        event_micros: Mapping[str, list[int | None]],
+    ) -> None:
+        self.keys = keys
+        self.values = values
+        self.statuses = statuses
+        self._event_micros = event_micros
+
+    @property
+    def event_times(self) -> dict[str, list[datetime | None]]:
+        """Times of the newest event behind each value, None when there is none."""
+        made: dict[int, list[datetime | None]] = {}
+        for micros in self._event_micros.values():
+            if id(micros) not in made:
+                made[id(micros)] = [None if one is None else from_micros(one) for one in micros]
+        return {name: made[id(micros)] for name, micros in self._event_micros.items()}
 
     def to_dict(self, *, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Columns by name: keys, then features; with event times as ``<feature>__ts``, as Feast calls them."""
@@ -48,28 +73,41 @@ class OnlineFeatures:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One view of a plan. `places` are where its values go in the answer."""
+    """One view of a plan. `names` are those of its values."""
 
     view: FeatureView
     storage_id: str
-    places: list[int]
+    names: list[str]
+    kinds: list[ValueKind | None]
     pack: Callable[[Any], bytes | None]
     reader: ViewReader
     is_settled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Columns of a lookup, by the names of the request's stored features."""
+
+    values: dict[str, list[Any]]
+    statuses: dict[str, list[Status]]
+    micros: dict[str, list[int | None]]
+    kinds: dict[str, ValueKind | None]
+
+
 class LookupPlan:
     """Features resolved to views, places and bytes. Safe to use from many threads; made by `FeatureStore.plan`.
 
-    `names` are the features' names in the order of the values, `keys` the columns a key must have.
+    `names` are the features' names in the order of the values, `keys` the columns a key must have; `fields` what a
+    row must bring along besides, for features that are worked out on demand.
     """
 
-    def __init__(self, features: Sequence[Feature], online: OnlineStore, clock: Clock) -> None:
-        self.features = tuple(features)
-        self.names = tuple(feature.name for feature in features)
+    def __init__(self, request: Request, online: OnlineStore, clock: Clock) -> None:
+        self.request = request
+        self.names = request.names
+        self.fields = request.fields
         self._online = online
         self._clock = clock
-        views = {feature.view.name: feature.view for feature in features}
+        views = {feature.view.name: feature.view for feature in request.stored}
         self.keys = tuple(dict.fromkeys(key for view in views.values() for key in view.keys))
         self._parts = [self._part(view) for view in views.values()]
 
@@ -79,63 +117,105 @@ class LookupPlan:
         Raises
         ------
         DataError
-            FEAT-05 a key column is missing, FEAT-07 a key is of the wrong type.
+            FEAT-05 a key column is missing, FEAT-07 a key is of the wrong type, FEAT-30 to FEAT-33 what is worked
+            out on demand cannot be.
         StoreError
             FEAT-20 the store does not answer, FEAT-22 it holds something that is not whole.
         """
         moment = to_micros(self._clock.now() if at is None else at)
-        if len(self._parts) == 1 and self._parts[0].is_settled:
+        if len(self._parts) == 1 and self._parts[0].is_settled and not self.request.computed:
             part = self._parts[0]
             packed = part.pack(key)
             if packed is None:
                 return list(part.reader.nothing)
             values = part.reader.read(self._online.read(part.storage_id, (packed,))[0], moment)[0]
             return list(values) if values is part.reader.nothing else values
-        answer: list[Any] = [None] * len(self.names)
-        for place, part in enumerate(self._parts):
-            ((values, _, _),) = self._read_part(place, part, [key], moment)
-            for target, value in zip(part.places, values, strict=True):
-                answer[target] = value
-        return answer
+        found = self._find([key], moment)
+        if self.request.computed:
+            self._compute(found, [key])
+        return [found.values[name][0] for name in self.names]
 
     def lookup(self, rows: Sequence[Mapping[str, Any]], at: datetime | None = None) -> OnlineFeatures:
         """Values, statuses and event times of many keys; raises as `read` does."""
-        moment = to_micros(self._clock.now() if at is None else at)
-        values: list[list[Any]] = [[] for _ in self.names]
-        statuses: list[list[Status]] = [[] for _ in self.names]
-        times: list[list[datetime | None]] = [[] for _ in self.names]
-        for place, part in enumerate(self._parts):
-            for found, status, micros in self._read_part(place, part, rows, moment):
-                time = None if micros is None else from_micros(micros)
-                for target, value in zip(part.places, found, strict=True):
-                    values[target].append(value)
-                    is_null = status == "present" and value is None
-                    statuses[target].append("null" if is_null else status)
-                    times[target].append(time)
+        found = self._find(rows, to_micros(self._clock.now() if at is None else at))
+        if self.request.computed:
+            self._compute(found, rows)
         return OnlineFeatures(
             keys={name: [row[name] for row in rows] for name in self.keys},
-            values=dict(zip(self.names, values, strict=True)),
-            statuses=dict(zip(self.names, statuses, strict=True)),
-            event_times=dict(zip(self.names, times, strict=True)),
+            values={name: found.values[name] for name in self.names},
+            statuses={name: found.statuses[name] for name in self.names},
+            event_micros={name: found.micros[name] for name in self.names},
         )
 
-    def _read_part(self, place: int, part: _Part, rows: Sequence[Mapping[str, Any]], moment: int) -> list[Reading]:
-        if not part.is_settled:
-            # Nothing of this view was in the store when the plan was made; something may have come since.
-            part = self._parts[place] = self._part(part.view)
+    def _find(self, rows: Sequence[Mapping[str, Any]], moment: int) -> _Found:
+        found = _Found({}, {}, {}, {})
+        for place, part in enumerate(self._parts):
+            if not part.is_settled:
+                # Nothing of this view was in the store when the plan was made; something may have come since.
+                part = self._parts[place] = self._part(part.view)
+            readings = self._read_part(part, rows, moment)
+            columns = zip(*[reading[0] for reading in readings], strict=True) if readings else [()] * len(part.names)
+            statuses: list[Status] = [reading[1] for reading in readings]
+            micros = [reading[2] for reading in readings]
+            for name, kind, values in zip(part.names, part.kinds, columns, strict=True):
+                found.values[name] = list(values)
+                found.statuses[name] = statuses if None not in values else _with_nulls(statuses, values)
+                found.micros[name] = micros
+                found.kinds[name] = kind
+        return found
+
+    def _read_part(self, part: _Part, rows: Sequence[Mapping[str, Any]], moment: int) -> list[Reading]:
         packed = [part.pack(row) for row in rows]
-        found = iter(self._online.read(part.storage_id, [key for key in packed if key is not None]))
-        return [part.reader.read(None if key is None else next(found), moment) for key in packed]
+        read = part.reader.read
+        if None not in packed:
+            return [read(data, moment) for data in self._online.read(part.storage_id, cast("list[bytes]", packed))]
+        there = iter(self._online.read(part.storage_id, [key for key in packed if key is not None]))
+        return [read(None if key is None else next(there), moment) for key in packed]
+
+    def _compute(self, found: _Found, rows: Sequence[Mapping[str, Any]]) -> None:
+        from millrace.features.computed import compute, from_values
+
+        stored = {name: from_values(values, found.kinds[name]) for name, values in found.values.items()}
+        given = {name: from_values([row.get(name) for row in rows], None) for name in self._given(rows)}
+        answers = compute(self.request, stored, len(rows), given=given)
+        for computed in self.request.computed:
+            values = answers[computed.name].to_pylist()
+            found.values[computed.name] = values
+            found.statuses[computed.name] = ["null" if value is None else "present" for value in values]
+            found.micros[computed.name] = [None] * len(rows)
+
+    def _given(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return [name for name in self.fields if all(name in row for row in rows)]
 
     def _part(self, view: FeatureView) -> _Part:
-        places = [place for place, feature in enumerate(self.features) if feature.view.name == view.name]
+        features = [feature for feature in self.request.stored if feature.view.name == view.name]
         schema = find_schema(self._online, view)
         kinds = None if schema is None or "null" in schema.keys else schema.keys
-        reader = ViewReader(
-            view, [self.features[place].rule for place in places], {} if schema is None else schema.columns
+        columns = {} if schema is None else schema.columns
+        reader = ViewReader(view, [feature.rule for feature in features], columns)
+        is_settled = kinds is not None and "null" not in columns.values()
+        return _Part(
+            view,
+            view.storage_id(),
+            [feature.name for feature in features],
+            [_kind_of(feature.rule, columns) for feature in features],
+            key_packer(view.keys, kinds),
+            reader,
+            is_settled,
         )
-        is_settled = kinds is not None and schema is not None and "null" not in schema.columns.values()
-        return _Part(view, view.storage_id(), places, key_packer(view.keys, kinds), reader, is_settled)
+
+
+def _kind_of(rule: Aggregation, columns: Mapping[str, ValueKind]) -> ValueKind | None:
+    """What a rule answers, None while its column is not known."""
+    kind = result_kind(rule.kind, "int" if rule.column is None else columns.get(rule.column, "null"))
+    return None if kind == "null" else kind
+
+
+def _with_nulls(statuses: list[Status], values: Sequence[Any]) -> list[Status]:
+    return [
+        "null" if value is None and status == "present" else status
+        for status, value in zip(statuses, values, strict=True)
+    ]
 
 
 def entity_rows_of(

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.aggregation import Aggregation
+from millrace.features.field import Field
+from millrace.features.on_demand import OnDemandView
+from millrace.features.service import FeatureService
 from millrace.features.view import FeatureView
+
+View: TypeAlias = FeatureView | OnDemandView
+One: TypeAlias = str | FeatureView | OnDemandView | FeatureService
+Wanted: TypeAlias = One | Sequence[One]
+"""``view:feature``, a view or its name for all of its features, or a service for its vector."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One feature of one request: `name` is its column in the answer."""
+    """One stored feature of one request: `name` is its column in the answer."""
 
     name: str
     reference: str
@@ -21,20 +30,56 @@ class Feature:
     rule: Aggregation
 
 
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """One feature of one request that a function works out.
+
+    `inputs` leads from the function's arguments to names among the request's stored features.
+    """
+
+    name: str
+    reference: str
+    view: OnDemandView
+    output: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for, resolved.
+
+    Parameters
+    ----------
+    names : the answer's columns, in the order asked
+    references : what each of them is, as ``view:feature``
+    stored : features to read; those that are only inputs of functions are called by their reference
+    computed : features to work out from these
+    """
+
+    names: tuple[str, ...]
+    references: tuple[str, ...]
+    stored: tuple[Feature, ...]
+    computed: tuple[Computed, ...]
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What the rows must bring along for the functions, by column."""
+        return {one.name: one for computed in self.computed for one in computed.view.requested.values()}
+
+
 def resolve(
-    views: Mapping[str, FeatureView],
-    wanted: Sequence[str | FeatureView],
+    views: Mapping[str, View],
+    wanted: Wanted,
     *,
     full_feature_names: bool = False,
     taken: Iterable[str] = (),
-) -> list[Feature]:
+) -> Request:
     """The features behind references, in the order asked.
 
     Parameters
     ----------
-    views : mapping of name to FeatureView
-    wanted : sequence of str or FeatureView
-        ``view:feature``; a view or its bare name means all of its features.
+    views : mapping of name to view
+    wanted : str, view, service, or a sequence of them
     full_feature_names : bool
         Name the answers ``view__feature`` instead of ``feature``.
     taken : iterable of str
@@ -47,8 +92,8 @@ def resolve(
         of one name. All problems of a request at once.
     """
     problems: list[MillraceError] = []
-    found: list[Feature] = []
-    for reference in [wanted] if isinstance(wanted, (str, FeatureView)) else list(wanted):
+    found: list[tuple[str, str, View, str]] = []
+    for reference in _references(wanted):
         try:
             found.extend(_expand(views, reference, full_feature_names))
         except DataError as problem:
@@ -57,17 +102,45 @@ def resolve(
         problems.append(DataError("FEAT-03", "no features are asked for", fix='features=["view:feature"]'))
     if not problems:
         problems.extend(_clashes(found, set(taken)))
+    stored = [
+        Feature(name, ref, view, view.rules[own]) for name, ref, view, own in found if isinstance(view, FeatureView)
+    ]
+    computed: list[Computed] = []
+    for name, reference, view, own in found:
+        if isinstance(view, OnDemandView):
+            try:
+                inputs = _inputs(views, view, stored)
+            except DataError as problem:
+                problems.append(problem)
+            else:
+                computed.append(Computed(name, reference, view, own, inputs))
     if len(problems) == 1:
         raise problems[0]
     if problems:
         raise DataError(
             problems[0].code, f"{len(problems)} of the features asked for cannot be answered", findings=problems
         )
-    return found
+    names, references = [name for name, *_ in found], [reference for _, reference, *_ in found]
+    return Request(tuple(names), tuple(references), tuple(stored), tuple(computed))
 
 
-def _expand(views: Mapping[str, FeatureView], reference: str | FeatureView, full_names: bool) -> list[Feature]:
-    if isinstance(reference, FeatureView):
+def feature_names(view: View) -> Sequence[str]:
+    """The names of a view's features, in order."""
+    return list(view.rules) if isinstance(view, FeatureView) else list(view.outputs)
+
+
+def _references(wanted: Wanted) -> Iterator[One]:
+    if isinstance(wanted, FeatureService):
+        yield from wanted.references
+    elif isinstance(wanted, (str, FeatureView, OnDemandView)):
+        yield wanted
+    else:
+        for one in wanted:
+            yield from one.references if isinstance(one, FeatureService) else [one]
+
+
+def _expand(views: Mapping[str, View], reference: One, full_names: bool) -> list[tuple[str, str, View, str]]:
+    if isinstance(reference, (FeatureView, OnDemandView)):
         reference = reference.name
     if not isinstance(reference, str) or not reference:
         raise DataError("FEAT-03", f"{reference!r} is not a reference to a feature", fix="write view:feature")
@@ -75,25 +148,43 @@ def _expand(views: Mapping[str, FeatureView], reference: str | FeatureView, full
     view = views.get(view_name)
     if view is None:
         raise DataError("FEAT-01", f"no feature view '{view_name}' is defined", fix=did_you_mean(view_name, views))
-    rules = view.rules
-    if feature_name and feature_name not in rules:
+    own = feature_names(view)
+    if feature_name and feature_name not in own:
         raise DataError(
             "FEAT-02",
             f"view '{view_name}' has no feature '{feature_name}'",
             where=view.place,
-            fix=did_you_mean(feature_name, rules),
+            fix=did_you_mean(feature_name, own),
         )
-    names = [feature_name] if feature_name else list(rules)
     return [
-        Feature(f"{view_name}__{name}" if full_names else name, f"{view_name}:{name}", view, rules[name])
-        for name in names
+        (f"{view_name}__{name}" if full_names else name, f"{view_name}:{name}", view, name)
+        for name in ([feature_name] if feature_name else own)
     ]
 
 
-def _clashes(found: Sequence[Feature], taken: set[str]) -> list[MillraceError]:
+def _inputs(views: Mapping[str, View], view: OnDemandView, stored: list[Feature]) -> dict[str, str]:
+    """Where the function's stored arguments stand; those that nobody asked for yet are added to `stored`."""
+    inputs = {}
+    for argument, reference in view.stored.items():
+        ((_, _, source, own),) = _expand(views, reference, False)
+        if not isinstance(source, FeatureView):
+            raise DataError(
+                "FEAT-01",
+                f"input '{argument}' of '{view.name}' is '{reference}', itself worked out on demand",
+                where=view.place,
+                fix="take stored features and fields of the request, and call the other function",
+            )
+        known = next((feature.name for feature in stored if feature.reference == reference), None)
+        if known is None:
+            stored.append(Feature(reference, reference, source, source.rules[own]))
+        inputs[argument] = known or reference
+    return inputs
+
+
+def _clashes(found: Sequence[tuple[str, str, View, str]], taken: set[str]) -> list[MillraceError]:
     problems: list[MillraceError] = []
-    for name, times in Counter(feature.name for feature in found).items():
-        references = [feature.reference for feature in found if feature.name == name]
+    for name, times in Counter(name for name, *_ in found).items():
+        references = [reference for own, reference, *_ in found if own == name]
         if times > 1 and len(set(references)) > 1:
             problems.append(
                 DataError(

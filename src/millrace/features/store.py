@@ -11,12 +11,14 @@ from millrace.core.duration import parse_duration
 from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
+from millrace.features.computed import check_rows_alone, compute
 from millrace.features.events import read_events
 from millrace.features.historical import HistoricalFeatures, by_name, retrieve
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
 from millrace.features.online import OnlineStore
-from millrace.features.request import resolve
+from millrace.features.request import Request, View, Wanted, resolve
+from millrace.features.service import FeatureService
 from millrace.features.stored_schema import StoredSchema, find_schema
 from millrace.features.view import EventSource, FeatureView
 from millrace.store.ledger import Ledger
@@ -24,15 +26,13 @@ from millrace.store.ledger import Ledger
 if TYPE_CHECKING:
     import pandas as pd
 
-Wanted = Sequence[str | FeatureView]
-
 
 class FeatureStore:
     """Feature views over their sources (offline) and over an online store.
 
     Parameters
     ----------
-    views : sequence of FeatureView
+    views : sequence of FeatureView or OnDemandView
     read : callable (source, start, end) -> pyarrow.Table
         Rows of a source with start <= event time < end; None for no bound.
     online : OnlineStore, optional
@@ -42,24 +42,30 @@ class FeatureStore:
     clock : Clock
     late : duration
         How far before its newest event a key can be asked online; further back the status is ``trimmed``.
+    services : sequence of FeatureService
 
     Raises
     ------
     DataError
-        FEAT-11 when two views have one name.
+        FEAT-11 when two views or services have one name.
     """
 
     def __init__(
         self,
-        views: Sequence[FeatureView],
+        views: Sequence[View],
         *,
         read: Read,
         online: OnlineStore | None = None,
         ledger: Ledger | None = None,
         clock: Clock | None = None,
         late: Duration = "1h",
+        services: Sequence[FeatureService] = (),
     ) -> None:
-        self.views: Mapping[str, FeatureView] = by_name(views)
+        self.definitions: Mapping[str, View] = by_name(views)
+        self.views: Mapping[str, FeatureView] = {
+            name: view for name, view in self.definitions.items() if isinstance(view, FeatureView)
+        }
+        self.services: Mapping[str, FeatureService] = by_name(services)
         self._read = read
         self._online = online
         self._clock = clock or SystemClock()
@@ -68,7 +74,7 @@ class FeatureStore:
             if online is None
             else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"))
         )
-        self._plans: dict[tuple[tuple[str, ...], bool], LookupPlan] = {}
+        self._plans: dict[tuple[tuple[Any, ...], bool], LookupPlan] = {}
 
     def get_historical_features(
         self,
@@ -85,8 +91,8 @@ class FeatureStore:
         ----------
         entity_df : pandas, polars or Arrow table, or list of dict
             Key columns and a time column; naive times are UTC. Other columns stay.
-        features : sequence of str or FeatureView
-            ``view:feature``, or a view for all of its features.
+        features : sequence of str, view or FeatureService
+            ``view:feature``, a view for all of its features, a service for its vector.
         as_known : bool
             Hide rows of a source created after the moment asked: nobody knew them then.
         full_feature_names : bool
@@ -99,8 +105,9 @@ class FeatureStore:
         """
         table = entity_df if hasattr(entity_df, "iloc") else to_table(entity_df)
         names = list(table.columns) if hasattr(table, "iloc") else table.column_names
-        found = resolve(self.views, features, full_feature_names=full_feature_names, taken=names)
-        return retrieve(table, found, self._read, event_time=event_time, as_known=as_known)
+        request = resolve(self.definitions, features, full_feature_names=full_feature_names, taken=names)
+        found = retrieve(table, request.stored, self._read, event_time=event_time, as_known=as_known)
+        return _with_computed(found, request) if request.computed else found
 
     def get_training_features(
         self, entity_df: Any, features: Wanted, *, event_time: str = "event_time"
@@ -116,12 +123,16 @@ class FeatureStore:
         DataError
             FEAT-01 to FEAT-04, FEAT-12 without an online store.
         """
-        wanted = [features] if isinstance(features, (str, FeatureView)) else features
-        name = (tuple(one.name if isinstance(one, FeatureView) else one for one in wanted), full_feature_names)
+        one_or_many: Any = [features] if isinstance(features, str) or hasattr(features, "name") else features
+        # A service and a view may have one name: only the kind tells them apart.
+        name = (
+            tuple(one if isinstance(one, str) else (type(one).__name__, one.name) for one in one_or_many),
+            full_feature_names,
+        )
         plan = self._plans.get(name)
         if plan is None:
-            found = resolve(self.views, wanted, full_feature_names=full_feature_names)
-            plan = self._plans[name] = LookupPlan(found, self._connected()[0], self._clock)
+            request = resolve(self.definitions, one_or_many, full_feature_names=full_feature_names)
+            plan = self._plans[name] = LookupPlan(request, self._connected()[0], self._clock)
         return plan
 
     def get_online_features(
@@ -272,7 +283,7 @@ class FeatureStore:
     def _chosen(self, views: Wanted | None) -> list[FeatureView]:
         if views is None:
             return list(self.views.values())
-        return list({feature.view.name: feature.view for feature in resolve(self.views, views)}.values())
+        return list({feature.view.name: feature.view for feature in resolve(self.definitions, views).stored}.values())
 
     def _connected(self) -> tuple[OnlineStore, Materializer]:
         if self._online is None or self._materializer is None:
@@ -282,6 +293,19 @@ class FeatureStore:
                 fix='FeatureStore(..., online=open_online("lmdb:///state/online"))',
             )
         return self._online, self._materializer
+
+
+def _with_computed(found: HistoricalFeatures, request: Request) -> HistoricalFeatures:
+    """The answer with what is worked out on demand, in the order asked, and without what was only an input."""
+    table = found.table
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    given = {name: columns[name] for name in request.fields if name in columns}
+    answers = compute(request, columns, table.num_rows, given=given)
+    check_rows_alone(request, columns, table.num_rows, given=given, answers=answers)
+    kept = table.drop_columns([feature.name for feature in request.stored])
+    for name in request.names:
+        kept = kept.append_column(name, answers[name] if name in answers else table[name])
+    return HistoricalFeatures(kept, request.names, found.as_known, found.rows)
 
 
 def _overall(progress: Progress, place: int, views: int) -> Progress:

@@ -146,7 +146,7 @@ def test_references_resolve_in_the_order_asked() -> None:
 
     found = resolve(views, ["w:mean", "v:amount"])
 
-    assert [(feature.name, feature.reference) for feature in found] == [("mean", "w:mean"), ("amount", "v:amount")]
+    assert list(zip(found.names, found.references, strict=True)) == [("mean", "w:mean"), ("amount", "v:amount")]
     assert [feature.name for feature in resolve(views, ["v"])] == ["amount", "mean"]
     assert [feature.name for feature in resolve(views, [views["v"]])] == ["amount", "mean"]
     assert [feature.name for feature in resolve(views, ["v", "w"], full_feature_names=True)] == [
