@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from millrace.core.errors import StoreError
 from millrace.features.lmdb_environment import release_environment, share_environment
 from millrace.features.online import Combine
 
-LONGEST_KEY_BYTES = 511
+LONGEST_NAME_BYTES = 511
 ITEMS_PER_TRANSACTION = 5_000
+ITEMS_PER_PAGE = 1_000
+_LENGTH = struct.Struct("<I")
 
 
 class LmdbOnlineStore:
@@ -32,8 +35,8 @@ class LmdbOnlineStore:
 
     Notes
     -----
-    A value lies under ``view NUL key``; a name longer than LMDB takes is replaced by its SHA-256. Writers of several
-    processes wait for each other.
+    A value lies under ``view NUL key``. LMDB takes 511 bytes: a longer name is a SHA-256, padded to exactly that, and
+    the key then stands before the value. Writers of several processes wait for each other.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
@@ -42,10 +45,13 @@ class LmdbOnlineStore:
 
     def read(self, view: str, keys: Sequence[bytes]) -> list[bytes | None]:
         prefix = view.encode() + b"\0"
+        longest = max(map(len, keys), default=0)
 
         def values(handle: Any) -> list[bytes | None]:
             with handle.begin() as transaction:
-                return [transaction.get(_name(prefix, key)) for key in keys]
+                if longest + len(prefix) < LONGEST_NAME_BYTES:
+                    return [transaction.get(prefix + key) for key in keys]
+                return [_value(name, transaction.get(name)) for name in (_name(prefix, key) for key in keys)]
 
         self._check_open()
         return self._environment.run(values)
@@ -60,10 +66,10 @@ class LmdbOnlineStore:
                 with handle.begin(write=True) as transaction:
                     for key, value in chunk:
                         name = _name(prefix, key)
-                        old = transaction.get(name)
+                        old = _value(name, transaction.get(name))
                         new = combine(old, value)
                         if new is not old:
-                            transaction.put(name, new)
+                            transaction.put(name, new if len(name) < LONGEST_NAME_BYTES else _with_key(key, new))
 
             self._environment.run_growing(write)
 
@@ -98,6 +104,28 @@ class LmdbOnlineStore:
         self._check_open()
         self._environment.run_growing(delete)
 
+    def items(self, view: str) -> Iterator[tuple[bytes, bytes]]:
+        prefix = view.encode() + b"\0"
+
+        def page(handle: Any, after: bytes) -> list[tuple[bytes, bytes]]:
+            # Page by page: a transaction that stays open would keep what is replaced meanwhile in the file.
+            with handle.begin() as transaction, transaction.cursor() as cursor:
+                is_there = cursor.set_range(after)
+                if is_there and cursor.key() == after:
+                    is_there = cursor.next()
+                found = islice(cursor.iternext(), ITEMS_PER_PAGE) if is_there else iter(())
+                return [(name, value) for name, value in found if name.startswith(prefix)]
+
+        place = view.encode()
+        while True:
+            self._check_open()
+            found = self._environment.run(lambda handle, after=place: page(handle, after))  # type: ignore[misc]
+            for name, value in found:
+                yield _taken_apart(prefix, name, value)
+            if len(found) < ITEMS_PER_PAGE:
+                return
+            place = found[-1][0]
+
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
@@ -110,7 +138,26 @@ class LmdbOnlineStore:
 
 def _name(prefix: bytes, key: bytes) -> bytes:
     name = prefix + key
-    return name if len(name) <= LONGEST_KEY_BYTES else prefix + b"\xff" + hashlib.sha256(key).digest()
+    if len(name) < LONGEST_NAME_BYTES:
+        return name
+    return (prefix + hashlib.sha256(key).digest()).ljust(LONGEST_NAME_BYTES, b"\0")
+
+
+def _with_key(key: bytes, value: bytes) -> bytes:
+    return _LENGTH.pack(len(key)) + key + value
+
+
+def _value(name: bytes, data: bytes | None) -> bytes | None:
+    if data is None or len(name) < LONGEST_NAME_BYTES:
+        return data
+    return data[_LENGTH.size + _LENGTH.unpack_from(data)[0] :]
+
+
+def _taken_apart(prefix: bytes, name: bytes, data: bytes) -> tuple[bytes, bytes]:
+    if len(name) < LONGEST_NAME_BYTES:
+        return name[len(prefix) :], data
+    end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+    return data[_LENGTH.size : end], data[end:]
 
 
 def open_lmdb(url: str, *, durable: bool = False) -> LmdbOnlineStore:

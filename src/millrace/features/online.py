@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from millrace.core.plugins import load_plugin, scheme_of
 
@@ -27,7 +27,9 @@ class OnlineStore(Protocol):
         """Set each key to ``combine(what is there or None, new value)``, atomically per key.
 
         A reader sees a key's old value or its new one; two writers of one key do not lose each other's. `combine`
-        is pure and may be called again when another writer came between.
+        is pure and may be called again when another writer came between. When the connection to a server breaks, the
+        store may have taken a merge whose answer was lost, and takes it again: only a `combine` for which that makes
+        no difference, such as that of features, is then exact.
         """
         ...
 
@@ -48,7 +50,19 @@ class OnlineStore(Protocol):
         ...
 
 
+@runtime_checkable
+class ScannableStore(OnlineStore, Protocol):
+    """A store that can also hand out a view whole: what a snapshot or a move to another store needs."""
+
+    def items(self, view: str) -> Iterator[tuple[bytes, bytes]]:
+        """Each key of a view with its value, in no order.
+
+        A key that is there all along comes at least once, one that is written meanwhile perhaps.
+        """
+        ...
+
+
 def open_online(url: str) -> OnlineStore:
-    """The online store behind `url`, such as ``lmdb:///state/online`` or ``memory://``."""
+    """The online store behind `url`, such as ``lmdb:///state/online``, ``redis://cache:6379/0`` or ``memory://``."""
     store: OnlineStore = load_plugin("online_stores", scheme_of(url))(url)
     return store

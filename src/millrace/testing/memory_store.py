@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 class MemoryOnlineStore:
@@ -38,6 +38,11 @@ class MemoryOnlineStore:
     def clear(self, view: str) -> None:
         with self._lock:
             self._values.pop(view, None)
+
+    def items(self, view: str) -> Iterator[tuple[bytes, bytes]]:
+        with self._lock:
+            found = list(self._values.get(view, {}).items())
+        yield from found
 
     def close(self) -> None:
         """Nothing to let go of: who still holds the store can still read it."""
