@@ -9,7 +9,6 @@ from typing import Any
 from millrace.cli.features_serve import add_serve
 from millrace.cli.options import a_time, command, open_project, open_wiring
 from millrace.cli.output import print_json, print_table
-from millrace.core.duration import format_duration
 
 
 def add(commands: Any) -> None:
@@ -34,7 +33,7 @@ def list_features(options: argparse.Namespace) -> int:
     rows = [
         {
             "feature": f"{view.name}:{name}",
-            "rule": _words(rule),
+            "rule": str(rule),
             "entity": view.entity.name if view.entity else None,
             "source": view.source.name,
         }
@@ -72,9 +71,7 @@ def materialize(options: argparse.Namespace) -> int:
 def get_features(options: argparse.Namespace) -> int:
     """Print values."""
     wiring = open_wiring(options)
-    views = wiring.project.views
-    wanted = [views.get(name, name) for name in options.feature]
-    plan = wiring.features.plan(wanted)
+    plan = wiring.features.plan(options.feature)
     row = {name: _key_value(text) for name, _, text in (pair.partition("=") for pair in options.key)}
     at = options.at
     answer = plan.lookup([row], at)
@@ -89,12 +86,6 @@ def get_features(options: argparse.Namespace) -> int:
     else:
         print_table(rows, ["feature", "value", "status"])
     return 0
-
-
-def _words(rule: Any) -> str:
-    window = f", {format_duration(rule.window)}" if rule.window is not None else ""
-    steps = f", {rule.steps}" if rule.kind == "lag" else ""
-    return f"{rule.kind}({rule.column or ''}{steps}{window})"
 
 
 def _key_value(text: str) -> int | str:

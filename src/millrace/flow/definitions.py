@@ -9,6 +9,9 @@ from millrace.core.errors import MillraceError, ProjectError, did_you_mean
 from millrace.data.source import Labels, Source
 from millrace.deployment.direct import Direct
 from millrace.features.entity import Entity
+from millrace.features.on_demand import OnDemandView
+from millrace.features.request import View, feature_names
+from millrace.features.service import FeatureService
 from millrace.features.view import FeatureView
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
@@ -19,7 +22,7 @@ _METRICS = (
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier"},
     {"rmse", "mae", "r2"},
 )
-_KINDS = (Source, Entity, FeatureView, Model, Pipeline)
+_KINDS = (Source, Entity, FeatureView, OnDemandView, FeatureService, Model, Pipeline)
 
 
 class Definitions:
@@ -59,35 +62,64 @@ def collect_definitions(values: Iterable[Any], problems: list[MillraceError]) ->
     found = Definitions(problems)
     for value in list(values):
         found.add(value)
+    views = {**found.of(FeatureView), **found.of(OnDemandView)}
+    problems += [
+        ProjectError(
+            "PROJ-16",
+            f"a feature view and an on-demand view are both called '{name}'",
+            where=found.of(OnDemandView)[name].place,
+            fix="give one of them another name",
+        )
+        for name in sorted(found.of(FeatureView).keys() & found.of(OnDemandView).keys())
+    ]
+    problems += [
+        problem
+        for view in found.of(OnDemandView).values()
+        for problem in _check_references(f"on-demand view '{view.name}'", view.stored.values(), view.place, views)
+    ]
+    for service in found.of(FeatureService).values():
+        texts = [one for one in service.features if isinstance(one, str)]
+        problems.extend(_check_references(f"feature service '{service.name}'", texts, service.place, views))
     for model in found.of(Model).values():
-        problems.extend(_check_model(model, found.of(FeatureView)))
+        problems.extend(_check_model(model, views))
     return found
 
 
 def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, FeatureView):
         return [thing.source, thing.entity]
+    if isinstance(thing, FeatureService):
+        return [one for one in thing.features if not isinstance(one, str)]
     if isinstance(thing, Model):
         source = thing.labels.source if isinstance(thing.labels, Labels) else None
         return [*thing.features, source]
     return []
 
 
-def _check_model(model: Model, views: Mapping[str, FeatureView]) -> list[MillraceError]:
-    problems: list[MillraceError] = []
-    known = {f"{view.name}:{feature}" for view in views.values() for feature in view.features}
-    for feature in model.features:
-        if isinstance(feature, str) and feature not in known and feature not in views:
-            problems.append(
-                ProjectError(
-                    "PROJ-18",
-                    f"model '{model.name}' uses the feature '{feature}', which is not defined",
-                    where=model.place,
-                    fix=did_you_mean(feature, [*known, *views]),
-                )
-            )
-        elif not isinstance(feature, (str, FeatureView)):
-            problems.append(_wrong_kind(model, "features", feature, "a FeatureView or 'view:feature'"))
+def _check_references(
+    who: str, references: Iterable[str], place: str | None, views: Mapping[str, View]
+) -> list[MillraceError]:
+    known = {f"{view.name}:{feature}" for view in views.values() for feature in feature_names(view)}
+    return [
+        ProjectError(
+            "PROJ-18",
+            f"{who} uses the feature '{reference}', which is not defined",
+            where=place,
+            fix=did_you_mean(reference, [*known, *views]),
+        )
+        for reference in references
+        if reference not in known and reference not in views
+    ]
+
+
+def _check_model(model: Model, views: Mapping[str, View]) -> list[MillraceError]:
+    texts = [feature for feature in model.features if isinstance(feature, str)]
+    problems = _check_references(f"model '{model.name}'", texts, model.place, views)
+    problems.extend(
+        _wrong_kind(model, "features", feature, "views, 'view:feature', or a FeatureService")
+        for feature in model.features
+        if not isinstance(feature, (str, FeatureView, OnDemandView, FeatureService))
+    )
     if not isinstance(model.labels, Labels):
         problems.append(_wrong_kind(model, "labels", model.labels, 'mr.Labels(source, "column")'))
     problems.extend(

@@ -33,7 +33,7 @@ class Model:
         self,
         function: Callable[..., Any],
         *,
-        features: Sequence[Any],
+        features: Any,
         inputs: Sequence[str],
         labels: Any,
         task: Task,
@@ -46,7 +46,8 @@ class Model:
     ) -> None:
         set_field = functools.partial(object.__setattr__, self)
         set_field("function", function)
-        set_field("features", list(features))
+        # One view or service may be given without a list around it.
+        set_field("features", [features] if isinstance(features, str) or hasattr(features, "name") else list(features))
         set_field("inputs", list(inputs))
         set_field("labels", labels)
         set_field("task", task)
@@ -99,7 +100,7 @@ class Model:
 def model(
     *,
     labels: Any,
-    features: Sequence[Any] = (),
+    features: Any = (),
     inputs: Sequence[str] = (),
     task: Task = "binary",
     window: str | timedelta | None = None,
@@ -114,8 +115,8 @@ def model(
     ----------
     labels : Labels
         Where the truth comes from.
-    features : sequence of FeatureView or str, optional
-        Views, or single features as ``"view:feature"``; looked up by entity key when serving.
+    features : FeatureService, or sequence of FeatureView, OnDemandView or str, optional
+        A service, views, or single features as ``"view:feature"``; looked up by entity key when serving.
     inputs : sequence of str, optional
         Columns of the labels' source that a request brings along.
     task : {"binary", "multiclass", "regression"}

@@ -107,8 +107,7 @@ def judge_batch(context: StepContext, source: Source, table: pa.Table) -> tuple[
 
 def feature_sources(wiring: Wiring, model: Model) -> list[Source]:
     """The sources behind the model's features, each once."""
-    views = dict.fromkeys(reference.partition(":")[0] for reference in wiring.feature_references(model))
-    names = dict.fromkeys(wiring.project.views[name].source.name for name in views)
+    names = dict.fromkeys(view.source.name for view in wiring.feature_views(model))
     return [wiring.project.sources[name] for name in names]
 
 
@@ -144,10 +143,10 @@ def build_features(context: StepContext, snapshot: dict[str, Any], drift: dict[s
 
     model, wiring = _model(context), context.wiring
     table = load_batch(context, snapshot)
-    _check_columns(model, table, wiring.entity_keys(model))
+    keys = [*wiring.entity_keys(model), *wiring.requested_columns(model)]
+    _check_columns(model, table, keys)
     labels = model.labels
     table = table.filter(pc.is_valid(table.column(labels.column)))  # a label that has not come teaches nothing
-    keys = wiring.entity_keys(model)
     names = dict.fromkeys([*keys, *([labels.event_time] if labels.event_time else []), *model.inputs, labels.column])
     entity = table.select(list(names))
     references = wiring.feature_references(model)
@@ -182,7 +181,8 @@ def record(context: StepContext, verdict: Verdict, extra: dict[str, Any] | None 
 
 def check_columns(wiring: Wiring, model: Model) -> None:
     """Raise DataError unless the labels' source can be read and has every column the model takes; trains nothing."""
-    _check_columns(model, wiring.read(model.labels.source, None, None), wiring.entity_keys(model))
+    keys = [*wiring.entity_keys(model), *wiring.requested_columns(model)]
+    _check_columns(model, wiring.read(model.labels.source, None, None), keys)
 
 
 def _model(context: StepContext) -> Model:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.core.bundle import Column, ColumnType
 from millrace.core.errors import DataError
+from millrace.core.ids import digest_json
 from millrace.core.refusal import Refused
 from millrace.flow.run_step import StepContext
 
@@ -43,7 +44,8 @@ def train(context: StepContext, training: pa.Table, snapshot: dict[str, Any]) ->
         project_digest=wiring.project.digest,
         snapshot=snapshot,
         data_digest=snapshot["digest"],
-        feature_digest=feature_digest(wiring, model),
+        feature_digest=digest_json(wiring.feature_pins(model)),
+        feature_pins=wiring.feature_pins(model),
         parameters=parameters_of(fitted),
         run_id=context.run.run_id,
         rows_trained=learn.num_rows,
@@ -160,14 +162,6 @@ def model_columns(wiring: Wiring, model: Model, table: pa.Table) -> list[Column]
 def to_frame(table: pa.Table) -> Any:
     """A pandas frame in which a null number is NaN, as scikit-learn takes it."""
     return table.to_pandas()
-
-
-def feature_digest(wiring: Wiring, model: Model) -> str:
-    """Digest of every feature definition the model uses."""
-    from millrace.core.ids import digest_json
-
-    views = sorted({reference.partition(":")[0] for reference in wiring.feature_references(model)})
-    return digest_json([wiring.project.views[name].digest() for name in views])
 
 
 def parameters_of(fitted: Any) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from millrace.core.errors import MillraceError, ProjectError, did_you_mean
 from millrace.core.ids import digest_bytes, digest_parts
 from millrace.data.source import Source
 from millrace.features.entity import Entity
+from millrace.features.on_demand import OnDemandView
+from millrace.features.request import View
+from millrace.features.service import FeatureService
 from millrace.features.view import FeatureView
 from millrace.flow.definitions import collect_definitions
 from millrace.flow.model import Model
@@ -34,12 +37,19 @@ class Project:
     sources: Mapping[str, Source]
     entities: Mapping[str, Entity]
     views: Mapping[str, FeatureView]
+    on_demand: Mapping[str, OnDemandView]
+    services: Mapping[str, FeatureService]
     models: Mapping[str, Model]
     pipelines: Mapping[str, Pipeline]
 
     @property
     def root(self) -> Path:
         return self.settings.root
+
+    @property
+    def feature_definitions(self) -> dict[str, View]:
+        """Every view by name, stored and on demand."""
+        return {**self.views, **self.on_demand}
 
     def get_model(self, name: str | None = None) -> Model:
         """The model `name`; the only one when there is one and no name is given.
@@ -192,6 +202,8 @@ def _collect(namespace: Mapping[str, Any], settings: Settings, digest: str, prob
         sources=found.of(Source),
         entities=found.of(Entity),
         views=found.of(FeatureView),
+        on_demand=found.of(OnDemandView),
+        services=found.of(FeatureService),
         models=found.of(Model),
         pipelines=found.of(Pipeline),
     )

@@ -306,8 +306,7 @@ class _Feed:
         for source in {view.source.name: view.source for view in project.views.values()}.values():
             views = [view for view in project.views.values() if view.source.name == source.name]
             delay = source.delay or timedelta(0)
-            wanted = {name for view in views for name in (*view.columns, *view.keys)}
-            wanted |= {name for name in (source.event_time, source.created) if name is not None}
+            wanted = {name for view in views for name in view.source_columns}
             # Rows that were not yet known at the start are the first to arrive.
             table = wiring.read(source, start - delay, None).sort_by(source.event_time)
             rows = table.select([name for name in table.column_names if name in wanted]).to_pylist()

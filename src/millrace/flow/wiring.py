@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,12 @@ from millrace.store.blobs import BlobStore, open_blobs
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from millrace.core.bundle import Manifest
+    from millrace.data.reader import SourceReader
     from millrace.features.online import OnlineStore
+    from millrace.features.request import Request, View
     from millrace.features.store import FeatureStore
+    from millrace.features.view import FeatureView
     from millrace.flow.model import Model
     from millrace.flow.project import Project
     from millrace.flow.settings import Environment
@@ -68,14 +68,21 @@ class Wiring:
     def features(self) -> FeatureStore:
         from millrace.features.store import FeatureStore
 
-        views = list(self.project.views.values())
-        return FeatureStore(views, read=self.read, online=self.online, ledger=self.ledger, clock=self.clock)
+        return FeatureStore(
+            list(self.project.feature_definitions.values()),
+            read=self.read,
+            online=self.online,
+            ledger=self.ledger,
+            clock=self.clock,
+            services=list(self.project.services.values()),
+        )
 
-    def read(self, source: Any, start: datetime | None, end: datetime | None) -> pa.Table:
-        """Rows of a source with start <= event time < end."""
-        from millrace.data.read import read_source
+    @cached_property
+    def read(self) -> SourceReader:
+        """Reads sources: ``read(source, start, end)``, or piece by piece."""
+        from millrace.data.reader import SourceReader
 
-        return read_source(source, root=self.project.root, start=start, end=end)
+        return SourceReader(self.project.root)
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of a bundle, its bytes checked."""
@@ -104,26 +111,39 @@ class Wiring:
             return self.registry.get(self.project.get_model().name, name)
         return self.registry.get(model, reference)
 
+    def feature_request(self, model: Model) -> Request | None:
+        """The model's features, resolved; None when it has none."""
+        from millrace.features.request import resolve
+
+        return resolve(self.project.feature_definitions, model.features) if model.features else None
+
     def feature_references(self, model: Model) -> list[str]:
         """The model's features as ``view:feature``, in the order of its columns."""
-        references: list[str] = []
-        for feature in model.features:
-            if not isinstance(feature, str):
-                references.extend(f"{feature.name}:{name}" for name in feature.features)
-            elif ":" in feature:
-                references.append(feature)
-            else:
-                references.extend(f"{feature}:{name}" for name in self.project.views[feature].features)
-        return references
+        request = self.feature_request(model)
+        return [] if request is None else list(request.references)
+
+    def feature_views(self, model: Model) -> list[FeatureView]:
+        """The stored views behind the model's features, each once."""
+        request = self.feature_request(model)
+        return [] if request is None else list({one.view.name: one.view for one in request.stored}.values())
 
     def entity_keys(self, model: Model) -> list[str]:
         """The key columns that the model's features are looked up by, each once."""
-        views = {reference.partition(":")[0] for reference in self.feature_references(model)}
-        keys: list[str] = []
-        for name in sorted(views):
-            entity = self.project.views[name].entity
-            keys.extend(key for key in (entity.keys if entity is not None else ()) if key not in keys)
-        return keys
+        views = sorted(self.feature_views(model), key=lambda view: view.name)
+        return list(dict.fromkeys(key for view in views for key in view.keys))
+
+    def requested_columns(self, model: Model) -> list[str]:
+        """What a request must bring along for the model's on-demand features, beside keys and inputs."""
+        request = self.feature_request(model)
+        return [] if request is None else [name for name in request.fields if name not in model.inputs]
+
+    def feature_pins(self, model: Model) -> dict[str, str]:
+        """The digest of every view behind the model's features, on-demand ones and their inputs too."""
+        request = self.feature_request(model)
+        if request is None:
+            return {}
+        views: list[View] = [*(one.view for one in request.stored), *(one.view for one in request.computed)]
+        return {view.name: view.digest() for view in sorted(views, key=lambda view: view.name)}
 
     def record_verdict(
         self, verdict: Verdict, *, subject: str, key: str, extra: Mapping[str, Any] | None = None

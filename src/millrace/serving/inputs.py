@@ -13,7 +13,9 @@ from millrace.core.clock import from_text
 from millrace.core.errors import ModelError, did_you_mean
 
 Lookup = Callable[[list[str], Mapping[str, Any], datetime], Sequence[Any]]
-"""``lookup(["view:feature", ...], {"customer_id": 7}, at)`` answers the values as of `at`, None where unknown."""
+"""``lookup(["view:feature", ...], {"customer_id": 7}, at)`` answers the values as of `at`, None where unknown.
+
+The mapping holds the key and, beside it, the inputs of the request."""
 
 _LARGEST = 3.4e38  # what a float32 holds
 _SHOWN = 20
@@ -49,6 +51,7 @@ class InputReader:
 
     def __init__(self, manifest: Manifest, lookup: Lookup | None) -> None:
         self._names = manifest.names
+        self._order = [column.name for column in manifest.columns]
         self._columns = [
             (column.name, _ACCEPTED[column.type], column.type, column.feature) for column in manifest.columns
         ]
@@ -148,7 +151,9 @@ class InputReader:
             open_places = [position for position in self._features if row[position] is _MISSING]
             if not open_places:
                 continue
-            found = self._lookup([self._features[position] for position in open_places], key, at)
+            # What is worked out on demand may need what the request brought besides the key.
+            given = {name: value for name, value in zip(self._order, row, strict=True) if value is not _MISSING}
+            found = self._lookup([self._features[position] for position in open_places], {**given, **key}, at)
             for position, value in zip(open_places, found, strict=True):
                 row[position] = value
 

@@ -29,7 +29,7 @@ def trace_lineage(function: Callable[..., Any], *, root: Path, seed: int, **fact
         Folder of the project, for its git commit.
     seed : int
     **facts
-        What the caller knows: data_digest, feature_digest, parameters, run_id.
+        What the caller knows: data_digest, feature_digest, feature_pins, parameters, run_id.
     """
     return {
         "code": read_commit(root),

@@ -147,9 +147,9 @@ def test_references_resolve_in_the_order_asked() -> None:
     found = resolve(views, ["w:mean", "v:amount"])
 
     assert list(zip(found.names, found.references, strict=True)) == [("mean", "w:mean"), ("amount", "v:amount")]
-    assert [feature.name for feature in resolve(views, ["v"])] == ["amount", "mean"]
-    assert [feature.name for feature in resolve(views, [views["v"]])] == ["amount", "mean"]
-    assert [feature.name for feature in resolve(views, ["v", "w"], full_feature_names=True)] == [
+    assert list(resolve(views, ["v"]).names) == ["amount", "mean"]
+    assert list(resolve(views, [views["v"]]).names) == ["amount", "mean"]
+    assert list(resolve(views, ["v", "w"], full_feature_names=True).names) == [
         "v__amount", "v__mean", "w__amount", "w__mean",
     ]  # fmt: skip
 

@@ -47,14 +47,16 @@ def test_values_come_in_the_models_order_and_the_rest_is_looked_up(reader, store
     rows = reader.read(Request(GIVEN, key={"id": 7}), NOW)
 
     assert rows.values == [[1.5, "customer:orders@7", True, "free", "customer:spend@7"]]
-    assert store.asked == [(["customer:orders", "customer:spend"], {"id": 7}, NOW)]
+    given = {"amount": 1.5, "is_new": True, "plan": "free"}
+    assert store.asked == [(["customer:orders", "customer:spend"], {**given, "id": 7}, NOW)]
     assert rows.is_batch is False
 
 
 def test_what_is_given_is_not_looked_up(reader, store):
     rows = reader.read(Request({**GIVEN, "orders": 3}, key={"id": 7}), NOW)
     assert rows.values[0][1] == 3
-    assert store.asked == [(["customer:spend"], {"id": 7}, NOW)]
+    given = {"amount": 1.5, "orders": 3, "is_new": True, "plan": "free"}
+    assert store.asked == [(["customer:spend"], {**given, "id": 7}, NOW)]
 
     store.asked.clear()
     reader.read(Request({**GIVEN, "orders": None, "spend": 1}), NOW)
