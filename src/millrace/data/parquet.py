@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from millrace.core.clock import to_micros
 from millrace.core.errors import DataError
@@ -19,7 +20,7 @@ def parquet_names(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def read_parquet(
@@ -40,15 +41,22 @@ def read_parquet(
         DATA-04 when the file is truncated, damaged or not Parquet.
     """
     try:
-        schema = pq.read_schema(path)
-        bounds = _bounds(schema, event_time, start, end)
-        if bounds is None:  # also the way to read duplicate column names, which a dataset refuses
-            return pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
-        return ds.dataset(path, format="parquet").to_table(
-            columns=None if columns is None else list(columns), filter=bounds
-        )
+        file = pq.ParquetFile(path)
+        groups = kept_row_groups(file, path, event_time, start, end)
+        return file.read_row_groups(groups, columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
+
+
+def kept_row_groups(
+    file: pq.ParquetFile, path: Path, event_time: str | None, start: datetime | None, end: datetime | None
+) -> list[int]:
+    """The row groups that can hold ``start <= event_time < end``, by their statistics, or a row without time."""
+    bounds = _bounds(file.schema_arrow, event_time, start, end)
+    if bounds is None:
+        return list(range(file.num_row_groups))
+    fragment = ds.ParquetFileFormat().make_fragment(str(path), LocalFileSystem())
+    return [group.id for group in fragment.subset(filter=bounds).row_groups]
 
 
 def _bounds(
@@ -76,7 +84,8 @@ def _scalar(moment: datetime, kind: pa.DataType) -> pa.Scalar:
     return micros.cast(kind)
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def damaged(path: Path, error: Exception) -> DataError:
+    """DATA-04: what was wrong with a file."""
     size = path.stat().st_size if path.exists() else 0
     return DataError(
         "DATA-04",

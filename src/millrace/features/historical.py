@@ -11,22 +11,21 @@ import pyarrow as pa
 
 from millrace.core.clock import from_micros
 from millrace.core.errors import DataError, did_you_mean
-from millrace.features.asof import Moments
 from millrace.features.columns import Ints, to_table, to_times
-from millrace.features.events import read_events
-from millrace.features.join import point_in_time_join
-from millrace.features.keys import key_arrays
-from millrace.features.materialization import Read, source_schema
+from millrace.features.materialization import Progress
 from millrace.features.on_demand import OnDemandView
+from millrace.features.partitioned import Rows, Tell, join_view
 from millrace.features.request import Feature
+from millrace.features.scan import NOWHERE, Read, open_scan
 from millrace.features.service import FeatureService
-from millrace.features.stored_schema import StoredSchema
 from millrace.features.view import FeatureView
+from millrace.features.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FEAST_EVENT_TIME = "event_timestamp"
+_PARTS = 100
 
 Named = TypeVar("Named", FeatureView, FeatureView | OnDemandView, FeatureService)
 
@@ -69,32 +68,58 @@ class HistoricalFeatures:
 
 
 def retrieve(
-    rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+    rows: Any,
+    features: Sequence[Feature],
+    read: Read,
+    *,
+    event_time: str,
+    as_known: bool,
+    workspace: Workspace | None = None,
+    progress: Progress | None = None,
 ) -> HistoricalFeatures:
     """Join `features` onto `rows` as of each row's time.
+
+    Parameters
+    ----------
+    workspace : Workspace, optional
+        How much memory it may take, and where what does not fit waits.
+    progress : callable (done, total), optional
 
     Raises
     ------
     DataError
         FEAT-05 a key column is missing, FEAT-06 the time column is missing or holds no times, FEAT-07 a key of the
-        wrong type, FEAT-08 and FEAT-09 the source does not have what a view needs.
+        wrong type, FEAT-08 and FEAT-09 the source does not have what a view needs, FEAT-14 the disk is full.
     """
     table = to_table(rows)
     at, is_timed = to_times(table[time_column(table.column_names, event_time)], what="the rows' event time")
+    asking, space = Rows(table, at, is_timed), workspace or Workspace()
+    views = {feature.view.name: feature.view for feature in features}
     answers: dict[str, pa.Array] = {}
-    for view in {feature.view.name: feature.view for feature in features}.values():
+    for place, view in enumerate(views.values()):
         wanted = {feature.name: feature.rule for feature in features if feature.view.name == view.name}
         start, end = time_span(view, at[is_timed])
-        source = source_schema(read, view.source) if end is None else read(view.source, start, end)
-        events = read_events(source, view)
-        keys = key_arrays(table, view.keys, expected=StoredSchema.of(events).keys)
-        answers.update(point_in_time_join(Moments(keys, at, is_timed), events, view, wanted, as_known=as_known))
+        if end is None:
+            start = end = NOWHERE
+        scan = open_scan(read, view.source, view.source_columns, start, end)
+        tell = _share(progress, place, len(views))
+        answers.update(join_view(view, wanted, asking, scan, as_known=as_known, workspace=space, tell=tell))
     joined = table
     for feature in features:
         joined = joined.append_column(feature.name, answers[feature.name])
     if joined.num_rows != table.num_rows:
         raise AssertionError("the join changed the number of rows")
     return HistoricalFeatures(joined, tuple(feature.name for feature in features), as_known, rows)
+
+
+def _share(progress: Progress | None, place: int, views: int) -> Tell:
+    """What is done of one view among several, as what is done of all."""
+
+    def tell(part: float) -> None:
+        if progress is not None:
+            progress(place * _PARTS + round(part * _PARTS), views * _PARTS)
+
+    return tell
 
 
 def time_column(names: Sequence[str], event_time: str) -> str:

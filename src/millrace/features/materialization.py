@@ -6,7 +6,7 @@ repeats at most the interval it was in, and merging is idempotent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,18 +15,23 @@ import pyarrow as pa
 from millrace.core.clock import Clock, as_utc, from_text, to_micros, to_text
 from millrace.core.errors import DataError
 from millrace.features.batch import pack_events
+from millrace.features.buckets import count_buckets, open_buckets, places_by_key
 from millrace.features.events import Events, read_events
+from millrace.features.keys import key_arrays
 from millrace.features.online import OnlineStore
+from millrace.features.scan import NOWHERE, open_scan
+from millrace.features.scan import Read as Read
 from millrace.features.stored_schema import StoredSchema, find_schema, widen_schema
 from millrace.features.tail import Retention, merge_tails, retention_of
 from millrace.features.view import EventSource, FeatureView
+from millrace.features.workspace import Workspace
 from millrace.store.ledger import Ledger
 
-Read = Callable[[Any, datetime | None, datetime | None], pa.Table]
 Progress = Callable[[int, int], None]
 
 STATE = "materialization"
 CHUNK = timedelta(days=30)
+_PARTS = 100
 
 
 class Materializer:
@@ -42,9 +47,20 @@ class Materializer:
     clock : Clock
     late : timedelta
         How far before a key's newest event a read may ask.
+    workspace : Workspace, optional
+        How much memory an interval may take, and where what does not fit waits.
     """
 
-    def __init__(self, read: Read, online: OnlineStore, ledger: Ledger | None, clock: Clock, late: timedelta) -> None:
+    def __init__(
+        self,
+        read: Read,
+        online: OnlineStore,
+        ledger: Ledger | None,
+        clock: Clock,
+        late: timedelta,
+        workspace: Workspace | None = None,
+    ) -> None:
+        self._workspace = workspace or Workspace()
         self._read = read
         self._online = online
         self._ledger = ledger
@@ -98,13 +114,17 @@ class Materializer:
         rows = 0
         for place, (begin, stop) in enumerate(intervals):
             if resumed is None or to_text(stop) > resumed:
-                events = self._read_events(view, begin, stop)
-                rows += events.size
-                self.write(view, events, is_replay=True)
+                read = 0
+                for part, events in self._read_events(view, begin, stop):
+                    read += events.size
+                    self.write(view, events, is_replay=True)
+                    if progress is not None and part < 1:
+                        progress(int((place + part) * _PARTS), len(intervals) * _PARTS)
                 self._online.sync()
-                self._record(view, asked, begin, stop, rows=events.size)
+                self._record(view, asked, begin, stop, rows=read)
+                rows += read
             if progress is not None:
-                progress(place + 1, len(intervals))
+                progress((place + 1) * _PARTS, len(intervals) * _PARTS)
         return rows
 
     def state(self, view: FeatureView) -> Mapping[str, Any]:
@@ -121,10 +141,19 @@ class Materializer:
         text = self.state(view).get("until")
         return None if text is None else from_text(text)
 
-    def _read_events(self, view: FeatureView, start: datetime | None, end: datetime) -> Events:
-        table = self._read(view.source, start, end)
+    def _read_events(self, view: FeatureView, start: datetime | None, end: datetime) -> Iterator[tuple[float, Events]]:
+        """The events of an interval, all of a key's together, and after each lot how much is done, from 0 to 1."""
+        scan = open_scan(self._read, view.source, view.source_columns, start, end)
         schema = find_schema(self._online, view)
-        return read_events(table, view, key_kinds=None if schema is None else schema.keys)
+        kinds = None if schema is None else schema.keys
+        count = count_buckets(scan.bytes, self._workspace.limit()) if view.keys else 1
+        empty = scan.schema.empty_table()
+        with open_buckets(count, self._workspace) as buckets:
+            for piece in scan.pieces():
+                keys = key_arrays(piece, view.keys, expected=kinds) if count > 1 else ()
+                buckets.add(piece, places_by_key(keys, piece.num_rows, count) if count > 1 else None)
+            for number in range(count):
+                yield (number + 1) / count, read_events(buckets.take(number, empty), view, key_kinds=kinds)
 
     def _record(
         self, view: FeatureView, asked: list[str | None], begin: datetime | None, stop: datetime, *, rows: int
@@ -153,8 +182,7 @@ class Materializer:
 
 def source_schema(read: Read, source: EventSource) -> pa.Table:
     """No rows of a source: its columns and their types."""
-    nowhere = from_text("1970-01-01T00:00:00Z")
-    return read(source, nowhere, nowhere)
+    return open_scan(read, source, (), NOWHERE, NOWHERE).schema.empty_table()
 
 
 def _intervals(start: datetime | None, end: datetime, chunk: timedelta) -> list[tuple[datetime | None, datetime]]:

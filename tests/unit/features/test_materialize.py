@@ -61,7 +61,7 @@ def test_chunks_are_read_in_order_and_told(view: FeatureView, make_store: Any) -
     assert calls == [
         ("orders", day(0), day(25)), ("orders", day(25), day(50)), ("orders", day(50), day(60)),
     ]  # fmt: skip
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(100, 300), (200, 300), (300, 300)]
     assert totals(store) == TOTALS
 
 
