@@ -16,7 +16,8 @@ from millrace.data.scan import Scan, scan_source
 class SourceReader:
     """Reads sources whose relative paths start at `root`.
 
-    Called, it is `read_source`; `scan` is `scan_source`. A source is a `Source`: rooms that know less of it may ask too.
+    Called, it is `read_source`; `scan` is `scan_source`. Sources are `Source`; rooms that know less of them
+    may ask too.
     """
 
     def __init__(self, root: Path) -> None:
@@ -25,6 +26,6 @@ class SourceReader:
     def __call__(self, source: Any, start: datetime | None, end: datetime | None) -> pa.Table:
         return read_source(source, root=self._root, start=start, end=end)
 
-    def scan(self, source: Source, columns: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Scan:
+    def scan(self, source: Any, columns: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Scan:
         """The rows with start <= event time < end, a piece at a time, with these columns."""
         return scan_source(source, columns, root=self._root, start=start, end=end)

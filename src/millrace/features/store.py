@@ -21,6 +21,7 @@ from millrace.features.request import Request, View, Wanted, resolve
 from millrace.features.service import FeatureService
 from millrace.features.stored_schema import StoredSchema, find_schema
 from millrace.features.view import EventSource, FeatureView
+from millrace.features.workspace import Workspace
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class FeatureStore:
     late : duration
         How far before its newest event a key can be asked online; further back the status is ``trimmed``.
     services : sequence of FeatureService
+    workspace : Workspace
+        How much memory a join or a materialization may take, and where what does not fit waits.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class FeatureStore:
         clock: Clock | None = None,
         late: Duration = "1h",
         services: Sequence[FeatureService] = (),
+        workspace: Workspace | None = None,
     ) -> None:
         self.definitions: Mapping[str, View] = by_name(views)
         self.views: Mapping[str, FeatureView] = {
@@ -67,12 +71,13 @@ class FeatureStore:
         }
         self.services: Mapping[str, FeatureService] = by_name(services)
         self._read = read
+        self._workspace = workspace
         self._online = online
         self._clock = clock or SystemClock()
         self._materializer = (
             None
             if online is None
-            else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"))
+            else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"), workspace)
         )
         self._plans: dict[tuple[tuple[Any, ...], bool], LookupPlan] = {}
 
@@ -84,6 +89,7 @@ class FeatureStore:
         event_time: str = "event_time",
         as_known: bool = True,
         full_feature_names: bool = False,
+        progress: Progress | None = None,
     ) -> HistoricalFeatures:
         """Every row of `entity_df`, in its order, with the features as of its time.
 
@@ -97,16 +103,22 @@ class FeatureStore:
             Hide rows of a source created after the moment asked: nobody knew them then.
         full_feature_names : bool
             Call the columns ``view__feature``.
+        progress : callable (done, total), optional
+            Told as sources are read and joined.
 
         Raises
         ------
         DataError
-            FEAT-01 to FEAT-04 for the features, FEAT-05 to FEAT-07 for the rows, FEAT-08 and FEAT-09 for the source.
+            FEAT-01 to FEAT-04 for the features, FEAT-05 to FEAT-07 for the rows, FEAT-08 and FEAT-09 for the source,
+            FEAT-14 when rows that do not fit in memory find no room on the disk.
         """
         table = entity_df if hasattr(entity_df, "iloc") else to_table(entity_df)
         names = list(table.columns) if hasattr(table, "iloc") else table.column_names
         request = resolve(self.definitions, features, full_feature_names=full_feature_names, taken=names)
-        found = retrieve(table, request.stored, self._read, event_time=event_time, as_known=as_known)
+        found = retrieve(
+            table, request.stored, self._read,
+            event_time=event_time, as_known=as_known, workspace=self._workspace, progress=progress,
+        )  # fmt: skip
         return _with_computed(found, request) if request.computed else found
 
     def get_training_features(
