@@ -51,7 +51,7 @@ class AnswerForm:
         metadata: dict[str, Any] = {"feature_names": [*keys, *names]}
         if views is not None:
             metadata["feature_view_metadata"] = [{"name": view} for view in views]
-        self._head = b'{"metadata":' + _encode(metadata) + b',"results":'
+        self._head = b'{"metadata":' + _encode(metadata) + b',"results":['
 
     def encode(
         self,
@@ -63,29 +63,37 @@ class AnswerForm:
         """The answer that holds what was found; INVALID throughout when nothing could be, and why."""
         results = [_key_result(columns[key]) for key in self.keys]
         if found is None:
-            nothing = {"values": [None] * rows, "statuses": ["INVALID"] * rows, "event_timestamps": [_NO_TIME] * rows}
-            results.extend([nothing] * len(self.names))
+            results.extend(
+                [_result([None] * rows, _encode(["INVALID"] * rows), _times([None] * rows))] * len(self.names)
+            )
         else:
-            statuses, times = found.statuses, found.event_times
+            # The features of one view share their lists: each is written once.
+            texts: dict[int, bytes] = {}
+            times = found.event_times
             for name, values in found.values.items():
-                results.append(
-                    {
-                        "values": json_values(values),
-                        "statuses": [WORDS[status] for status in statuses[name]],
-                        "event_timestamps": [_NO_TIME if time is None else time for time in times[name]],
-                    }
-                )
-        if error is None:
-            return self._head + _encode(results) + b"}"
-        return self._head + _encode(results) + b',"unavailable":' + _encode(error.to_dict()) + b"}"
+                statuses, moments = found.statuses[name], times[name]
+                told = texts.get(id(statuses))
+                if told is None:
+                    told = texts[id(statuses)] = _encode([WORDS[status] for status in statuses])
+                when = texts.get(id(moments))
+                if when is None:
+                    when = texts[id(moments)] = _times(moments)
+                results.append(_result(json_values(values), told, when))
+        end = b"]}" if error is None else b'],"unavailable":' + _encode(error.to_dict()) + b"}"
+        return self._head + b",".join(results) + end
 
 
-def _key_result(values: Sequence[Any]) -> dict[str, Any]:
-    return {
-        "values": values,
-        "statuses": ["NULL_VALUE" if value is None else "PRESENT" for value in values],
-        "event_timestamps": [_NO_TIME] * len(values),
-    }
+def _result(values: Sequence[Any], statuses: bytes, times: bytes) -> bytes:
+    return b'{"values":' + _encode(values) + b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
+
+
+def _times(moments: Sequence[datetime | None]) -> bytes:
+    return _encode([_NO_TIME if moment is None else moment for moment in moments])
+
+
+def _key_result(values: Sequence[Any]) -> bytes:
+    statuses = _encode(["NULL_VALUE" if value is None else "PRESENT" for value in values])
+    return _result(values, statuses, _times([None] * len(values)))
 
 
 def json_values(values: Sequence[Any]) -> Sequence[Any]:

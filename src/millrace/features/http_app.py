@@ -27,7 +27,7 @@ from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.errors import Conflict, DataError, MillraceError, ServiceError, StoreError, did_you_mean
 from millrace.core.prometheus import CONTENT_TYPE
 from millrace.features.http_access import Access
-from millrace.features.http_lookup import FeatureLookup, Limits, feature_names
+from millrace.features.http_lookup import FeatureLookup, Limits
 from millrace.features.http_metrics import FeatureMetrics
 from millrace.features.http_request import (
     BodyReader,
@@ -39,6 +39,7 @@ from millrace.features.http_request import (
 )
 from millrace.features.http_writes import FeatureWrites, Push
 from millrace.features.on_demand import OnDemandView
+from millrace.features.request import feature_names
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 
@@ -53,7 +54,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("/features", "/health", "/ready", "/metrics"), _GET),
 }
 _STATUS = {"FEAT-01": 404, "FEAT-02": 404, "FEAT-11": 404, "FEAT-58": 404, "FEAT-52": 413}
-_STATUS |= {"FEAT-56": 403, "FEAT-57": 401, "FEAT-59": 500}
+_STATUS |= {"FEAT-56": 403, "FEAT-57": 401, "FEAT-59": 500, "FEAT-32": 500, "FEAT-33": 500}
 _Answer = Callable[[Scope, Receive], Awaitable[Reply]]
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -203,7 +204,7 @@ class FeatureApp:
 
     def _describe(self, freshness: Mapping[str, datetime]) -> dict[str, Any]:
         return {
-            "views": [_facts(view, freshness.get(name)) for name, view in self._store.views.items()],
+            "views": [_facts(view, freshness.get(name)) for name, view in self._store.definitions.items()],
             "services": [
                 {"name": name, "features": list(features)} for name, features in self._lookup.services.items()
             ],

@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, ServiceError, StoreError, did_you_mean
 from millrace.features.http_answer import AnswerForm
 from millrace.features.http_request import FeatureRequest, Rows, rows_of
 from millrace.features.lookup import LookupPlan, OnlineFeatures
-from millrace.features.on_demand import OnDemandView
 from millrace.features.request import resolve
 from millrace.features.store import FeatureStore
-from millrace.features.view import FeatureView
 
 logger = logging.getLogger("millrace.features")
 
@@ -97,7 +96,7 @@ class FeatureLookup:
         self._is_local = is_local
         self._limits = limits
         self._prepared: dict[tuple[Any, ...], _Prepared] = {}
-        self._keys = {key for view in store.views.values() if isinstance(view, FeatureView) for key in view.keys}
+        self._keys = {key for view in store.views.values() for key in view.keys}
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="millrace-lookup")
         self._pending = 0
         self._lock = threading.Lock()  # the threads that look up count themselves out
@@ -196,16 +195,10 @@ class FeatureLookup:
         return prepared
 
     def _form_without_store(self, request: FeatureRequest) -> AnswerForm:
-        """The names of the answer, from the definitions alone."""
-        references = self._references(request)
-        resolve(self._store.definitions, references, full_feature_names=request.full_feature_names)  # a mistake is told
-        names = []
-        for reference in references:
-            view, _, feature = reference.partition(":")
-            prefix = f"{view}__" if request.full_feature_names else ""
-            found = [feature] if feature else feature_names(self._store.views[view])
-            names.extend(prefix + name for name in found)
-        return self._form(request, names)
+        """The names of the answer, from the definitions alone; a mistake in the request is told all the same."""
+        wanted = self._references(request)
+        asked = resolve(self._store.definitions, wanted, full_feature_names=request.full_feature_names)
+        return self._form(request, asked.names)
 
     def _form(self, request: FeatureRequest, names: Sequence[str]) -> AnswerForm:
         views = None
@@ -239,10 +232,6 @@ def _read_each(plan: LookupPlan, rows: Rows) -> OnlineFeatures:
         for name in plan.names:
             values[name].append(None if one is None else one.values[name][0])
             statuses[name].append("unavailable" if one is None else one.statuses[name][0])
-            times[name].append(None if one is None else one.event_times[name][0])
+            time = None if one is None else one.event_times[name][0]
+            times[name].append(None if time is None else to_micros(time))
     return OnlineFeatures({}, values, statuses, times)
-
-
-def feature_names(view: FeatureView | OnDemandView) -> list[str]:
-    """The features of a view, in order."""
-    return list(view.rules) if isinstance(view, FeatureView) else list(view.outputs)

@@ -89,9 +89,14 @@ def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:
         refuse_offline(to)
         return store.push(source, columns)
 
+    # A model's own features are a service by its name, unless there is one that is called so.
+    services: dict[str, Sequence[str]] = {
+        name: wiring.feature_references(model) for name, model in wiring.project.models.items()
+    }
+    services.update({name: service.references for name, service in store.services.items()})
     return FeatureApp(
         store,
-        services={name: wiring.feature_references(model) for name, model in wiring.project.models.items()},
+        services=services,
         push=push,
         probe=lambda: online.read("ready", [b"ready"]),
         access=Access(variables.get(variable, ""), variable),

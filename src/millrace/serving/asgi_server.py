@@ -117,6 +117,7 @@ class AsgiServer:
                 log_config=None,  # logging belongs to whoever started the process
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nobody here asks who the client is
                 backlog=_BACKLOG,
                 timeout_keep_alive=75,  # longer than proxies keep theirs: they close, not we
                 timeout_graceful_shutdown=self._drain_seconds,
