@@ -1,0 +1,388 @@
+"""Features as of the past on Spark: the same join on every machine.
+
+Rows and log are cut into buckets by a hash of their key, and each bucket goes through the very join that runs
+embedded; so every rule, tie and edge is the same, bit for bit. Spark reads, filters, shuffles and spills.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it has no types
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as fn
+from pyspark.sql.types import DateType, StructType, TimestampNTZType, TimestampType
+
+from millrace.adapters.spark_bucket import MARK, Bucket, portable
+from millrace.adapters.spark_sources import Frames, quoted, read_log
+from millrace.adapters.spark_types import pack, unpack
+from millrace.core.errors import DataError, ProjectError, ServiceError
+from millrace.features.columns import to_table, to_times
+from millrace.features.historical import HistoricalFeatures, time_column, time_span
+from millrace.features.keys import key_arrays
+from millrace.features.materialization import Read
+from millrace.features.request import Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SparkFeatures:
+    """Rows of a Spark frame with features, worked out when they are asked for.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows, with `order` as a further column: the place of each row.
+    schema : pyarrow.Schema
+        The rows' columns, then the features.
+    """
+
+    def __init__(
+        self, frame: DataFrame, schema: pa.Schema, order: str, features: tuple[str, ...], *, as_known: bool
+    ) -> None:
+        self._frame = frame
+        self._schema = schema
+        self._order = order
+        self._table: pa.Table | None = None
+        self.features = features
+        self.as_known = as_known
+
+    @property
+    def table(self) -> pa.Table:
+        """All rows, brought here once."""
+        if self._table is None:
+            self._table = _collect(self._frame, self._order, self._schema)
+        return self._table
+
+    def to_spark(self) -> DataFrame:
+        """A frame of the session that the rows came from. Like any frame, it has no order."""
+        columns = [fn.col(one).alias(name) for one, name in zip(self._frame.columns, self._schema.names, strict=False)]
+        return self._frame.select(*columns)
+
+    def to_arrow(self) -> pa.Table:
+        """All rows, in the order of the frame's partitions."""
+        return self.table
+
+    def to_df(self) -> pd.DataFrame:
+        """All rows as a pandas table."""
+        return HistoricalFeatures(self.table, self.features, self.as_known, None).to_df()
+
+
+class SparkEngine:
+    """The offline engine that joins on Spark.
+
+    Parameters
+    ----------
+    session : SparkSession
+        Its configuration is never changed. Its workers must have Millrace installed.
+    frames : mapping of source name to DataFrame or table name, optional
+        Where to read a source instead of at its path.
+    root : Path, optional
+        The folder that relative paths of sources start at; the working folder by default.
+    buckets : int, optional
+        Into how many pieces rows and log are cut; one must fit into the memory of a Python worker. Default:
+        ``spark.sql.shuffle.partitions``.
+    """
+
+    def __init__(
+        self,
+        session: SparkSession,
+        *,
+        frames: Frames | None = None,
+        root: Path | None = None,
+        buckets: int | None = None,
+    ) -> None:
+        self.session = session
+        self._frames: Frames = frames or {}
+        self._root = root or Path()
+        self._buckets = buckets or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
+
+    def column_names(self, rows: Any) -> list[str]:
+        if isinstance(rows, DataFrame):
+            return list(rows.columns)
+        return list(rows.columns) if hasattr(rows, "iloc") else to_table(rows).column_names
+
+    def retrieve(
+        self, rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+    ) -> HistoricalFeatures | SparkFeatures:
+        """See `millrace.features.offline.OfflineEngine`; a Spark frame of rows gives `SparkFeatures`.
+
+        Raises
+        ------
+        DataError
+            FEAT-05 to FEAT-10; FEAT-80 a frame of another session; FEAT-81 a source that Spark cannot read.
+        ServiceError
+            FEAT-82 when Spark fails.
+        """
+        table = None if isinstance(rows, DataFrame) else to_table(rows)
+        with _quiet(), _told():
+            asking = (
+                self._from_spark(rows, event_time) if table is None else self._from_here(table, features, event_time)
+            )
+            names = tuple(feature.name for feature in features)
+            places = {name: f"a{place}" for place, name in enumerate(names)}
+            types: dict[str, pa.DataType] = {}
+            for group in _groups(features):
+                asking = self._join(asking, group, read, places, types, as_known=as_known)
+            answers = pa.schema([pa.field(name, types[name]) for name in names])
+            frame = asking.frame.select(
+                *([] if table is not None else asking.places.values()),
+                *places.values(),
+                "row",
+            )
+            if table is None:
+                schema = pa.schema([*asking.schema, *answers])
+                return SparkFeatures(frame, schema, "row", names, as_known=as_known)
+            found = _collect(frame, "row", answers)
+        if found.num_rows != table.num_rows:
+            raise AssertionError("the join changed the number of rows")
+        for name in names:
+            table = table.append_column(name, found[name])
+        return HistoricalFeatures(table, names, as_known, rows)
+
+    def _from_here(self, table: pa.Table, features: Sequence[Feature], event_time: str) -> _Asking:
+        """Rows of this process: only what the join looks at goes to Spark."""
+        time = time_column(table.column_names, event_time)
+        at, is_timed = to_times(table[time], what="the rows' event time")
+        names = dict.fromkeys([time, *(key for feature in features for key in feature.view.keys)])
+        sent = table.select([name for name in names if name in table.column_names])
+        columns = {f"r{place}": pack(column) for place, column in enumerate(sent.columns)}
+        columns["row"] = pa.array(np.arange(table.num_rows))
+        frame = self.session.createDataFrame(pa.table(columns))
+        edges = at[is_timed][[at[is_timed].argmin(), at[is_timed].argmax()]] if is_timed.any() else at[:0]
+        places = {name: fn.col(f"r{place}") for place, name in enumerate(sent.column_names)}
+        return _Asking(frame, table.schema, places, time, edges)
+
+    def _from_spark(self, rows: DataFrame, event_time: str) -> _Asking:
+        """Rows in Spark: all columns come along, since the answer is to have them."""
+        if rows.sparkSession.sparkContext is not self.session.sparkContext:
+            raise DataError("FEAT-80", "the rows are a frame of another Spark application", fix="use its session")
+        time = time_column(rows.columns, event_time)
+        columns = [fn.col(quoted(name)) for name in rows.columns]
+        frame = rows.select(
+            *(column.alias(f"r{place}") for place, column in enumerate(columns)),
+            fn.monotonically_increasing_id().alias("row"),
+        )
+        schema = rows.limit(0).toArrow().schema
+        places = {name: fn.col(f"r{place}") for place, name in enumerate(rows.columns)}
+        edges = None
+        if isinstance(rows.schema[time].dataType, (TimestampType, TimestampNTZType, DateType)):
+            found = frame.agg(fn.min(places[time]).alias("first"), fn.max(places[time]).alias("last")).toArrow()
+            both = [to_times(found[name], what="the rows' event time") for name in ("first", "last")]
+            edges = np.concatenate([moment[is_timed] for moment, is_timed in both])
+        return _Asking(frame, schema, places, time, edges)
+
+    def _join(
+        self,
+        asking: _Asking,
+        group: Sequence[Feature],
+        read: Read,
+        places: Mapping[str, str],
+        types: dict[str, pa.DataType],
+        *,
+        as_known: bool,
+    ) -> _Asking:
+        """The rows with the answers of views of one source and key; their types go into `types`."""
+        view = group[0].view
+        wanted = [name for feature in group for name in feature.view.source_columns]
+        span = None if asking.edges is None else _widest([time_span(f.view, asking.edges) for f in group])
+        log = read_log(self.session, view.source, wanted, span, read=read, frames=self._frames, root=self._root)
+        bucket = Bucket(
+            {feature.name: places[feature.name] for feature in group},
+            tuple(map(portable, group)),
+            asking.time,
+            as_known,
+            asking.sent(view.keys),
+            log.schema,
+            log.order,
+        )
+        dry = bucket.dry_run(log.others, asking.schema)
+        answers = {feature.name: dry.schema.field(feature.name).type for feature in group}
+        types.update(answers)
+        keys = key_arrays(log.schema.empty_table(), view.keys, expected=None)
+        left = asking.frame.withColumn("bucket", self._bucket_of([asking.places[key] for key in view.keys], keys))
+        right = self._cut(log.frame, [fn.col(f"l{log.schema.get_field_index(key)}") for key in view.keys], keys)
+        empty = pa.table({places[name]: pack(pa.chunked_array([], kind)) for name, kind in answers.items()})
+        added = self.session.createDataFrame(empty).schema
+        output = StructType([*asking.frame.schema.fields, *added.fields])
+        joined = left.groupBy("bucket").cogroup(right.groupBy("bucket")).applyInArrow(bucket.function(), output)
+        return replace(asking, frame=joined)
+
+    def _cut(self, log: DataFrame, keys: Sequence[Column], kinds: Sequence[pa.Array]) -> DataFrame:
+        """The log with the bucket of each row; a log without keys is in all of them."""
+        if not keys:
+            return log.withColumn("bucket", fn.explode(fn.sequence(fn.lit(0), fn.lit(self._shared - 1))))
+        for key in keys:
+            log = log.where(key.isNotNull())
+        # A value that is no key goes anywhere: the join there says so.
+        return log.withColumn("bucket", fn.coalesce(self._hash(keys, kinds), fn.lit(0)))
+
+    @property
+    def _shared(self) -> int:
+        """Into how many pieces rows are cut where every piece needs the whole log."""
+        return min(self._buckets, int(self.session.sparkContext.defaultParallelism))
+
+    def _bucket_of(self, keys: Sequence[Column], kinds: Sequence[pa.Array]) -> Column:
+        # Rows without a key find nothing wherever they are: they are spread out.
+        anywhere = fn.pmod(fn.col("row"), fn.lit(self._buckets if keys else self._shared))
+        return (fn.coalesce(self._hash(keys, kinds), anywhere) if keys else anywhere).cast("int")
+
+    def _hash(self, keys: Sequence[Column], kinds: Sequence[pa.Array]) -> Column:
+        """The bucket of a key, null when a part is null; the same for 7, 7.0 and a decimal 7."""
+        parts = []
+        for key, array in zip(keys, kinds, strict=True):
+            kind = (
+                "bigint"
+                if pa.types.is_integer(array.type)
+                else "boolean"
+                if pa.types.is_boolean(array.type)
+                else "string"
+            )
+            parts.append(key.try_cast(kind))
+        is_whole = fn.lit(True)
+        for part in parts:
+            is_whole = is_whole & part.isNotNull()
+        return fn.when(is_whole, fn.pmod(fn.xxhash64(*parts), fn.lit(self._buckets))).cast("int")
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Rows on their way through Spark: `frame` has their columns under safe names, and `row`, their place.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        The rows' own columns and types.
+    places : mapping of a row's column to its column in `frame`
+    time : str
+        Which column says as of when.
+    edges : int64 array or None
+        First and last moment asked, empty for none; None when unknown.
+    """
+
+    frame: DataFrame
+    schema: pa.Schema
+    places: Mapping[str, Column]
+    time: str
+    edges: Any
+
+    def sent(self, keys: Sequence[str]) -> dict[str, tuple[str, pa.DataType]]:
+        """Where in the frame the columns are that a join looks at, and their types."""
+        names = list(self.places)
+        wanted = [name for name in dict.fromkeys([self.time, *keys]) if name in self.places]
+        return {name: (f"r{names.index(name)}", self.schema.field(name).type) for name in wanted}
+
+
+def open_spark(url: str = "spark://", *, root: Path | None = None) -> SparkEngine:
+    """The engine of the Spark that `url` names.
+
+    ``spark://`` is the session that runs in this process, or what `spark-submit` and Spark's own files say;
+    ``spark://local[4]``, ``spark://yarn`` and ``spark://host:7077`` start one. Settings of a session that starts stand
+    behind a ``?``, beside `buckets`: ``spark://yarn?buckets=2000&spark.executor.memory=8g``.
+
+    Raises
+    ------
+    ServiceError
+        FEAT-83 when Spark does not start.
+    """
+    master, _, query = url.partition("://")[2].partition("?")
+    settings = dict(parse_qsl(query))
+    buckets = settings.pop("buckets", None)
+    if buckets is not None and not buckets.isdigit():
+        raise ProjectError("FEAT-84", f"buckets={buckets} in '{url}' is not a whole number", fix="buckets=2000")
+    with _quiet():
+        session = SparkSession.getActiveSession() or _start(master, settings)
+    return SparkEngine(session, root=root, buckets=None if buckets is None else int(buckets))
+
+
+def _start(master: str, settings: Mapping[str, str]) -> SparkSession:
+    builder = SparkSession.builder.appName("millrace")
+    if master.startswith("local"):
+        # Workers of this machine run in this environment.
+        builder = builder.config("spark.pyspark.python", sys.executable)
+    if master:
+        is_address = ":" in master and "://" not in master
+        builder = builder.master(f"spark://{master}" if is_address else master)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except (PySparkException, Py4JError) as error:
+        raise ServiceError(
+            "FEAT-83",
+            f"Spark does not start: {next(iter(str(error).strip().splitlines()), type(error).__name__)}",
+            why="it needs Java 17 or later, on the PATH or at JAVA_HOME",
+            fix="install a Java runtime, and look at what Spark printed above",
+        ) from error
+
+
+def _groups(features: Sequence[Feature]) -> list[list[Feature]]:
+    """Features that one pass can answer: of one source and one key."""
+    groups: dict[Any, list[Feature]] = {}
+    for feature in features:
+        groups.setdefault((id(feature.view.source), feature.view.keys), []).append(feature)
+    return list(groups.values())
+
+
+def _widest(spans: Sequence[tuple[datetime | None, datetime | None]]) -> tuple[datetime | None, datetime | None]:
+    starts, ends = [start for start, _ in spans if start is not None], [end for _, end in spans if end is not None]
+    if not ends:  # no row asks: the columns are enough
+        nowhere = datetime.fromtimestamp(0, UTC)
+        return nowhere, nowhere
+    return min(starts) if len(starts) == len(spans) else None, max(ends)
+
+
+def _collect(frame: DataFrame, order: str, schema: pa.Schema) -> pa.Table:
+    """All rows of `frame` in their order, in the types of `schema`."""
+    with _quiet(), _told():
+        found = frame.toArrow()
+    found = found.take(pc.sort_indices(found[order]))
+    columns = [unpack(column, one.type) for column, one in zip(found.columns, schema, strict=False)]
+    return pa.table(columns, names=schema.names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PySpark's remark on pandas 3, of which nothing here makes use."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        yield
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the join on a worker as what they are, others as Spark's."""
+    try:
+        yield
+    except PySparkException as error:
+        found = re.search(re.escape(MARK) + r"(\{.*\})", str(error))
+        if found:
+            raise DataError.from_dict(json.loads(found.group(1))) from error
+        raise ServiceError(
+            "FEAT-82",
+            f"Spark could not finish: {_cause(error)}",
+            why="the join runs in Python on Spark's workers, which must have Millrace and its packages",
+            fix="see the log of the Spark application; when a worker ran out of memory, use more buckets",
+        ) from error
+
+
+def _cause(error: Exception) -> str:
+    """One line: what a worker stopped with, or else what Spark says."""
+    text = str(error).strip()
+    lines = text.partition("Traceback (most recent call last):")[2].splitlines() or text.splitlines()
+    return next((line.strip() for line in lines if line and not line.startswith(" ")), type(error).__name__)
