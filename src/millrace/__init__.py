@@ -16,6 +16,7 @@ _FEATURES = "millrace.features.aggregation"
 _NAMES = {
     # where rows come from, and what is learned from them
     "Source": "millrace.data.source",
+    "PushSource": "millrace.data.source",
     "Labels": "millrace.data.source",
     "Entity": "millrace.features.entity",
     "Field": "millrace.features.field",

@@ -69,6 +69,13 @@ def data_files(path: Path) -> list[Path]:
     return found
 
 
+def holds_files(path: Path) -> bool:
+    """Whether there is anything to read at `path`: a file, or a folder with a data file below it."""
+    return path.is_file() or any(
+        file_kind(file) is not None and not _is_hidden(file.relative_to(path)) for file in path.rglob("*")
+    )
+
+
 def file_kind(path: Path) -> str | None:
     """``parquet``, ``csv``, or None for anything else."""
     name = path.name.lower()

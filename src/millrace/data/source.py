@@ -11,11 +11,14 @@ from typing import Any
 
 from millrace.core.definition import caller_place, report
 from millrace.core.duration import parse_duration
-from millrace.core.errors import ProjectError
+from millrace.core.errors import ProjectError, did_you_mean
 
 Duration = str | int | float | timedelta
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+IN_MEMORY = "(in memory)"
+TYPES = ("int", "float", "bool", "string", "timestamp")
+"""Types of `Source.schema`, each also as ``list[...]``."""
 
 
 @dataclass(frozen=True, init=False)
@@ -26,9 +29,10 @@ class Source:
     ----------
     name : str
         Letters, digits, ``_``, ``-`` and ``.``; how the ledger and the messages speak of it.
-    path : str or Path
+    path : str, Path or table
         A Parquet or CSV file, a folder of such files, a SQLAlchemy URL, or ``env:NAME`` for a URL that must not
-        stand in a file. A relative path starts at the project's folder.
+        stand in a file. A relative path starts at the project's folder. Or the rows themselves: an Arrow, pandas or
+        polars table, for notebooks.
     event_time : str, optional
         Column that says when a row's fact was true. Naive times are UTC.
     created : str, optional
@@ -41,12 +45,15 @@ class Source:
         A mapping renames, our name to the file's name, and keeps the rest; a list keeps only those columns.
     query, table : str, optional
         What to read from a database: exactly one of them, with a URL only.
+    schema : mapping of str to str, optional
+        Column to type, as those of `Field`: what rows that are pushed must be, and what there is before the first.
     description : str
 
     Raises
     ------
     ProjectError
-        PROJ-20 (name), PROJ-21 (path), PROJ-22 (query and table), PROJ-23 (columns), PROJ-24 (times).
+        PROJ-20 (name), PROJ-21 (path), PROJ-22 (query and table), PROJ-23 (columns), PROJ-24 (times), PROJ-28
+        (schema).
 
     >>> Source("orders", "data/orders.parquet", event_time="ordered_at", delay="2h").delay
     datetime.timedelta(seconds=7200)
@@ -61,13 +68,15 @@ class Source:
     columns: Mapping[str, str] | Sequence[str] | None = field(hash=False)
     query: str | None
     table: str | None
+    schema: Mapping[str, str] | None = field(hash=False)
     description: str
+    frame: Any = field(repr=False, compare=False)
     place: str | None = field(repr=False, compare=False)
 
     def __init__(
         self,
         name: str,
-        path: str | Path,
+        path: Any,
         *,
         event_time: str | None = None,
         created: str | None = None,
@@ -76,12 +85,15 @@ class Source:
         columns: Mapping[str, str] | Sequence[str] | None = None,
         query: str | None = None,
         table: str | None = None,
+        schema: Mapping[str, str] | None = None,
         description: str = "",
         place: str | None = None,
     ) -> None:
         facts: dict[str, Any] = {
             "name": name,
-            "path": str(path) if isinstance(path, (str, Path)) else "",
+            "path": str(path) if isinstance(path, (str, Path)) else IN_MEMORY if is_table(path) else "",
+            "frame": path if is_table(path) else None,
+            "schema": schema,
             "event_time": event_time,
             "created": created,
             "delay": _span(delay, f"the delay of source {name!r}"),
@@ -112,6 +124,40 @@ class Source:
     def kept(self) -> list[str] | None:
         """The columns to keep, None for all."""
         return None if self.columns is None or isinstance(self.columns, Mapping) else list(self.columns)
+
+
+def PushSource(  # noqa: N802 - it makes a Source, and is Feast's name for one
+    name: str,
+    *,
+    schema: Mapping[str, str],
+    event_time: str,
+    created: str | None = None,
+    path: str | Path | None = None,
+    suite: Any = None,
+    description: str = "",
+) -> Source:
+    """A source whose rows are pushed, with a log of them in a folder that Millrace keeps.
+
+    Parameters
+    ----------
+    schema : mapping of column to type
+        As those of `Field`.
+    path : str or Path, optional
+        The folder of the log; ``.millrace/pushed/NAME`` in the project when None.
+
+    >>> PushSource("clicks", schema={"user_id": "int", "at": "timestamp"}, event_time="at").path
+    '.millrace/pushed/clicks'
+    """
+    return Source(
+        name,
+        f".millrace/pushed/{name}" if path is None else path,
+        event_time=event_time,
+        created=created,
+        schema=schema,
+        suite=suite,
+        description=description,
+        place=caller_place(),
+    )
 
 
 @dataclass(frozen=True, init=False)
@@ -168,6 +214,11 @@ class Labels:
             report(ProjectError("PROJ-25", f"the label column {column!r} is not a column name", where=where))
 
 
+def is_table(value: Any) -> bool:
+    """Whether `value` holds rows itself: an Arrow, pandas or polars table."""
+    return hasattr(value, "__arrow_c_stream__")
+
+
 def is_url(path: str) -> bool:
     """Whether `path` names a database: a URL, or the environment variable that holds one.
 
@@ -205,7 +256,32 @@ def _problems(source: Source) -> list[ProjectError]:
                 fix="give a Parquet or CSV file, a folder of them, a SQLAlchemy URL or env:NAME",
             )
         )
-    return found + _query_problems(source) + _column_problems(source) + _time_problems(source)
+    found += _query_problems(source) + _column_problems(source) + _schema_problems(source)
+    return found + _time_problems(source)
+
+
+def _schema_problems(source: Source) -> list[ProjectError]:
+    allowed = [*TYPES, *(f"list[{name}]" for name in TYPES)]
+    schema = {} if source.schema is None else dict(source.schema)
+    found = [
+        ProjectError(
+            "PROJ-28",
+            f"column '{name}' of source '{source.name}' has the type {dtype!r}",
+            fix=did_you_mean(str(dtype), allowed),
+        )
+        for name, dtype in schema.items()
+        if dtype not in allowed
+    ]
+    found += [
+        ProjectError(
+            "PROJ-28",
+            f"the schema of source '{source.name}' has no column '{column}', its {role}",
+            fix=did_you_mean(column, schema),
+        )
+        for role, column in (("event_time", source.event_time), ("created", source.created))
+        if schema and column is not None and column not in schema
+    ]
+    return found
 
 
 def _query_problems(source: Source) -> list[ProjectError]:

@@ -1,0 +1,119 @@
+"""Rows that are pushed into the log of a source: once each, whole, and what was declared."""
+
+import multiprocessing
+from datetime import UTC, datetime
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import millrace as mr
+from millrace.core.errors import DataError, ProjectError
+from millrace.data.append import append_rows
+from millrace.data.read import read_source
+
+SCHEMA = {"user": "int", "amount": "float", "tags": "list[string]", "at": "timestamp"}
+
+
+def rows(*facts):
+    return pa.table(
+        {
+            "user": [user for user, _, _ in facts],
+            "amount": [amount for _, amount, _ in facts],
+            "tags": pa.array([["a", None]] * len(facts), pa.list_(pa.string())),
+            "at": [datetime(2024, 1, day, tzinfo=UTC) if day else None for *_, day in facts],
+        }
+    )
+
+
+@pytest.fixture
+def clicks():
+    return mr.PushSource("clicks", schema=SCHEMA, event_time="at")
+
+
+def read(source, root):
+    return read_source(source, root=root).to_pylist()
+
+
+def test_before_the_first_push_there_are_no_rows_of_the_declared_types(clicks, tmp_path):
+    table = read_source(clicks, root=tmp_path)
+
+    assert table.num_rows == 0
+    assert table.schema.field("tags").type == pa.list_(pa.string())
+
+
+def test_pushed_rows_are_read_in_the_order_of_pushing(clicks, tmp_path):
+    assert append_rows(clicks, rows((1, 2.0, 3), (2, 1.0, 1)), root=tmp_path) == 2
+    assert append_rows(clicks, rows((1, 9.0, 2)), root=tmp_path) == 1
+
+    assert [row["amount"] for row in read(clicks, tmp_path)] == [2.0, 1.0, 9.0]
+
+
+def test_a_row_pushed_again_is_one_row_and_twins_of_one_push_are_two(clicks, tmp_path):
+    twins = rows((1, 2.0, 3), (1, 2.0, 3), (1, float("nan"), 3))
+
+    assert append_rows(clicks, twins, root=tmp_path) == 3
+    assert append_rows(clicks, twins, root=tmp_path) == 0
+    assert append_rows(clicks, rows((1, 2.0, 3), (1, 2.0, 3), (1, 2.0, 3)), root=tmp_path) == 1
+    assert len(read(clicks, tmp_path)) == 4
+
+
+def test_a_row_without_a_time_is_left_out(clicks, tmp_path):
+    assert append_rows(clicks, rows((1, 2.0, None)), root=tmp_path) == 0
+
+
+def test_what_is_not_as_declared_is_told_all_at_once_and_nothing_is_written(clicks, tmp_path):
+    wrong = pa.table({"user": ["x"], "amont": [1.0], "at": [datetime(2024, 1, 1, tzinfo=UTC)], "tags": [None]})
+
+    with pytest.raises(DataError) as refused:
+        append_rows(clicks, wrong, root=tmp_path)
+
+    assert refused.value.code == "DATA-12"
+    assert len(refused.value.findings) == 3
+    assert read(clicks, tmp_path) == []
+
+
+def test_a_file_cannot_be_added_to(tmp_path):
+    pd.DataFrame({"at": [datetime(2024, 1, 1)]}).to_parquet(tmp_path / "log.parquet")
+    source = mr.Source("log", "log.parquet", event_time="at")
+
+    with pytest.raises(DataError, match="cannot be added"):
+        append_rows(source, pa.table({"at": [datetime(2024, 1, 2)]}), root=tmp_path)
+
+
+def push_one(folder, number):
+    append_rows(mr.PushSource("clicks", schema=SCHEMA, event_time="at"), rows((number, 1.0, 1)), root=folder)
+
+
+def test_writers_of_several_processes_lose_nothing(clicks, tmp_path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=push_one, args=(tmp_path, number)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert sorted(row["user"] for row in read(clicks, tmp_path)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_source_may_be_the_rows_themselves(make, tmp_path):
+    frame = make({"id": [1, 2], "at": [datetime(2024, 1, 1), datetime(2024, 1, 2)]})
+    source = mr.Source("rows", frame, event_time="at")
+
+    assert [row["id"] for row in read(source, tmp_path)] == [1, 2]
+    assert read_source(source, root=tmp_path, start=datetime(2024, 1, 2, tzinfo=UTC)).num_rows == 1
+
+
+def test_the_index_of_pandas_is_no_column(tmp_path):
+    frame = pd.DataFrame({"id": [1]}, index=[7])
+
+    assert read_source(mr.Source("rows", frame), root=tmp_path).column_names == ["id"]
+
+
+def test_a_wrong_type_or_a_missing_time_in_the_schema_is_explained():
+    with pytest.raises(ProjectError, match="did you mean 'int'"):
+        mr.PushSource("clicks", schema={"user": "itn", "at": "timestamp"}, event_time="at")
+    with pytest.raises(ProjectError, match="has no column 'att'"):
+        mr.PushSource("clicks", schema={"user": "int", "at": "timestamp"}, event_time="att")
