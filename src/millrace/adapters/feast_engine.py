@@ -24,9 +24,9 @@ from millrace.adapters.feast_online_store import MillraceOnlineStore
 class MillraceComputeEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast has no types
     """What `batch_engine` of feature_store.yaml holds."""
 
-    type: Literal[
+    type: Literal["millrace.adapters.feast_engine.MillraceComputeEngine"] = (
         "millrace.adapters.feast_engine.MillraceComputeEngine"
-    ] = "millrace.adapters.feast_engine.MillraceComputeEngine"
+    )
 
 
 class MillraceComputeEngine(LocalComputeEngine):  # type: ignore[misc]

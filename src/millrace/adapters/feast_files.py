@@ -28,7 +28,9 @@ Bound = datetime | None
 
 def is_parquet(source: Any) -> bool:
     """Whether a source is Parquet files, the only format that is read without Feast."""
-    return isinstance(source, FileSource) and (source.file_format is None or isinstance(source.file_format, ParquetFormat))
+    return isinstance(source, FileSource) and (
+        source.file_format is None or isinstance(source.file_format, ParquetFormat)
+    )
 
 
 def read_source(
@@ -194,7 +196,9 @@ def _fitted(table: pa.Table, present: pa.Schema, source: Any) -> pa.Table:
         raise DataError(
             "FEAST-06",
             f"the rows for '{source.name}' do not have the source's columns",
-            why="; ".join(f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("new", extra)) if names),
+            why="; ".join(
+                f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("new", extra)) if names
+            ),
             fix=f"give exactly {', '.join(present.names)}",
         )
     return table.select(present.names).cast(present)
@@ -237,6 +241,6 @@ def _require_parquet(source: Any) -> None:
     if not is_parquet(source):
         raise DataError(
             "FEAST-03",
-            f"'{getattr(source, 'name', source)}' is a {type(source).__name__}, and only Parquet files are written here",
+            f"'{getattr(source, 'name', source)}' is a {type(source).__name__}, and only Parquet is written",
             fix="use a FileSource, or keep Feast's offline store for it",
         )

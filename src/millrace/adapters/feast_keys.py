@@ -73,7 +73,7 @@ def part_packer(name: str, kind: ValueType) -> Callable[[Any], bytes | None]:
     def pack(value: Any) -> bytes | None:
         if type(value) is plain:
             try:
-                return pack_int(b"i", value) if plain is int else _text(value)
+                return pack_int(b"i", value) if plain is int else _text(str(value))
             except struct.error:  # beyond 64 bits: no such key, and Feast's own error says so
                 pass
         if value is None or value != value:

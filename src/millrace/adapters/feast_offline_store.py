@@ -45,9 +45,9 @@ _MONITORING = (
 class MillraceOfflineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast has no types
     """What `offline_store` of feature_store.yaml holds."""
 
-    type: Literal[
+    type: Literal["millrace.adapters.feast_offline_store.MillraceOfflineStore"] = (
         "millrace.adapters.feast_offline_store.MillraceOfflineStore"
-    ] = "millrace.adapters.feast_offline_store.MillraceOfflineStore"
+    )
     staging_location: str | None = None
     staging_location_endpoint_override: str | None = None
 
@@ -86,14 +86,15 @@ class MillraceRetrievalJob(RetrievalJob):  # type: ignore[misc]
     def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> pd.DataFrame:
         """A pandas table. Whole numbers beside nulls are floats, as Feast gives them, unless that would change one."""
         table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
-        frame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
         for name in table.column_names:
             if pa.types.is_int64(table[name].type) and table[name].null_count and _passes_float(table[name]):
                 frame[name] = pd.Series(table[name].to_pylist(), dtype="Int64")
-        return frame.reset_index(drop=True)
+        return frame
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._make().to_pandas()
+        frame: pd.DataFrame = self._make().to_pandas()
+        return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self._make()
@@ -128,7 +129,9 @@ class MillraceOfflineStore(OfflineStore):  # type: ignore[misc]
         """
         as_known = bool(options.get("filter_by_created_timestamp"))
         if entity_df is None:
-            start, end = compute_non_entity_date_range(feature_views, options.get("start_date"), options.get("end_date"))
+            start, end = compute_non_entity_date_range(
+                feature_views, options.get("start_date"), options.get("end_date")
+            )
             rows = keys_between(config, feature_views, start, end)
             event_time, span = "event_timestamp", (start, end)
         else:
@@ -150,7 +153,7 @@ class MillraceOfflineStore(OfflineStore):  # type: ignore[misc]
 
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         by_ibis = [view for view in on_demand if view.mode == "substrait"]
-        job = MillraceRetrievalJob(
+        return MillraceRetrievalJob(
             _transformed(make, by_ibis, full_feature_names) if by_ibis else make,
             config,
             full_feature_names=full_feature_names,
@@ -162,7 +165,6 @@ class MillraceOfflineStore(OfflineStore):  # type: ignore[misc]
                 max_event_timestamp=span[1],
             ),
         )
-        return job
 
     @staticmethod
     def pull_latest_from_table_or_query(

@@ -55,9 +55,9 @@ Row = tuple[Any, dict[str, Any], datetime, datetime | None]
 class MillraceOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # Feast has no types
     """What `online_store` of feature_store.yaml holds."""
 
-    type: Literal[
+    type: Literal["millrace.adapters.feast_online_store.MillraceOnlineStore"] = (
         "millrace.adapters.feast_online_store.MillraceOnlineStore"
-    ] = "millrace.adapters.feast_online_store.MillraceOnlineStore"
+    )
     url: str = "lmdb:///data/online"
     """Any store that Millrace opens: lmdb, memory, redis, sqlite, postgres, dynamodb. A relative path starts at the
     repository."""
@@ -199,10 +199,11 @@ class MillraceOnlineStore(OnlineStore):  # type: ignore[misc]
         self, config: RepoConfig, features: Any, registry: Any, project: str, full_feature_names: bool
     ) -> Plan:
         context = feast_utils._get_cached_request_context(registry, project, features, full_feature_names)
-        _, on_demand, entities, types, join_keys, grouped, *_ = context
+        asked, on_demand, entities, types, join_keys, found, *_ = context
         if on_demand:
             raise Unplanned
-        parts = tuple(self._part(config, table, list(wanted)) for table, wanted in grouped)
+        grouped = [(table, _in_order(asked, table, wanted)) for table, wanted in found]
+        parts = tuple(self._part(config, table, wanted) for table, wanted in grouped)
         names = [
             f"{table.projection.name_to_use()}__{name}" if full_feature_names else name
             for table, wanted in grouped
@@ -356,6 +357,13 @@ def store_url(config: RepoConfig) -> str:
         return url
     path = Path(url.removeprefix(f"{scheme}:///"))
     return f"{scheme}:///{path if path.is_absolute() else Path(config.repo_path or '.').resolve() / path}"
+
+
+def _in_order(asked: Sequence[str], table: Any, wanted: Iterable[str]) -> list[str]:
+    """A view's features in the order in which they are asked for; Feast keeps them in a set."""
+    places = {reference: place for place, reference in enumerate(asked)}
+    shown = table.projection.name_to_use()
+    return sorted(wanted, key=lambda name: places.get(f"{shown}:{name}", len(places)))
 
 
 def _is_version(name: str, prefix: str) -> bool:

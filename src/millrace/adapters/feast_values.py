@@ -85,7 +85,7 @@ def _type_of(name: str, rows: Sequence[Mapping[str, Any]], declared: str) -> str
 
 def raw_values(form: Form, row: Mapping[str, Any]) -> list[Any]:
     """The values of one row as a packed row of `form` takes them."""
-    raw = []
+    raw: list[Any] = []
     for name, kind in zip(form.names, form.types, strict=True):
         value = row.get(name)
         if value is None or value.WhichOneof("val") is None:
