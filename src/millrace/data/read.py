@@ -11,7 +11,8 @@ import pyarrow as pa
 from millrace.core.errors import DataError, MillraceError
 from millrace.core.plugins import load_plugin
 from millrace.data.csv_file import read_csv
-from millrace.data.location import data_files, file_kind, resolve_url
+from millrace.data.location import data_files, file_kind, holds_files, resolve_url
+from millrace.data.memory import declared_schema, frame_table
 from millrace.data.parquet import parquet_names, read_parquet
 from millrace.data.shape import decode, file_name, fitting_together, partition_of, shape, shown_path, with_partition
 from millrace.data.source import Source
@@ -40,7 +41,7 @@ def read_source(source: Source, *, root: Path, start: datetime | None = None, en
     """
     check_bounds(source, start, end)
     try:
-        table = _read_sql(source, root, start, end) if source.is_sql else _read_files(source, root, start, end)
+        table = _read_rows(source, root, start, end)
         table = decode(shape(source, table))
         if source.created is not None:
             table = normalise_times(table, source.created)
@@ -50,6 +51,16 @@ def read_source(source: Source, *, root: Path, start: datetime | None = None, en
         error.where = f"source '{source.name}', {error.where or shown_path(source)}"
         raise
     return table
+
+
+def _read_rows(source: Source, root: Path, start: datetime | None, end: datetime | None) -> pa.Table:
+    if source.frame is not None:
+        return frame_table(source.frame)
+    if source.is_sql:
+        return _read_sql(source, root, start, end)
+    if source.schema is not None and not holds_files(root / source.path):
+        return declared_schema(source).empty_table()
+    return _read_files(source, root, start, end)
 
 
 def check_bounds(source: Source, start: datetime | None, end: datetime | None) -> None:

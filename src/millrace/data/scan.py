@@ -181,7 +181,7 @@ class _Pieces:
 
     def _widths(self) -> dict[str, int]:
         kinds = {file_name(self.source, name) or name: self.schema.field(name).type for name in self.wanted}
-        return {name: kind.bit_width // 8 for name, kind in kinds.items() if hasattr(kind, "bit_width")}
+        return {name: max(1, kind.bit_width // 8) for name, kind in kinds.items() if pa.types.is_primitive(kind)}
 
 
 def _parquet_parts(source: Source, folder: Path) -> tuple[pa.Schema, list[_Part]] | None:

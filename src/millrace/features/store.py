@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.core.clock import Clock, SystemClock, as_utc
 from millrace.core.duration import parse_duration
@@ -12,7 +12,7 @@ from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
 from millrace.features.computed import check_rows_alone, compute
-from millrace.features.events import read_events
+from millrace.features.events import Events, read_events
 from millrace.features.historical import HistoricalFeatures, by_name, retrieve
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
@@ -26,6 +26,9 @@ from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+Append = Callable[[Any, "pa.Table"], int]
 
 
 class FeatureStore:
@@ -44,6 +47,8 @@ class FeatureStore:
     late : duration
         How far before its newest event a key can be asked online; further back the status is ``trimmed``.
     services : sequence of FeatureService
+    append : callable (source, pyarrow.Table) -> int, optional
+        Adds rows to the log behind a source; how many were new. Without it rows can be pushed online only.
     workspace : Workspace
         How much memory a join or a materialization may take, and where what does not fit waits.
 
@@ -63,6 +68,7 @@ class FeatureStore:
         clock: Clock | None = None,
         late: Duration = "1h",
         services: Sequence[FeatureService] = (),
+        append: Append | None = None,
         workspace: Workspace | None = None,
     ) -> None:
         self.definitions: Mapping[str, View] = by_name(views)
@@ -71,6 +77,7 @@ class FeatureStore:
         }
         self.services: Mapping[str, FeatureService] = by_name(services)
         self._read = read
+        self._append = append
         self._workspace = workspace
         self._online = online
         self._clock = clock or SystemClock()
@@ -236,17 +243,25 @@ class FeatureStore:
         (chosen,) = self._chosen([view])
         return self._connected()[1].until(chosen)
 
-    def push(self, target: str | FeatureView | EventSource, rows: Any) -> int:
-        """Bring new rows of a source online at once, into one view or into every view of the source.
+    def push(
+        self,
+        target: str | FeatureView | EventSource,
+        rows: Any,
+        *,
+        to: Literal["online", "offline", "both"] = "online",
+    ) -> int:
+        """Bring new rows of a source online at once, into one view or into every view of the source, or into its log.
 
         Pushing a row again changes nothing; late and unordered rows find their place; an older row never hides a
-        newer one. A row without a key or an event time is left out.
+        newer one. A row without an event time is left out, and online one without a key.
 
         Parameters
         ----------
         target : a view, a source, or the name of one
         rows : list of dict, or pandas, polars or Arrow table
             With the source's columns.
+        to : {"online", "offline", "both"}
+            With "both" the log comes first: after a crash in between, push again or materialize.
 
         Returns
         -------
@@ -256,22 +271,33 @@ class FeatureStore:
         Raises
         ------
         DataError
-            FEAT-05 to FEAT-10 for the rows, FEAT-11 when no view or source has that name, FEAT-12.
+            FEAT-05 to FEAT-10 for the rows, FEAT-11 when no view or source has that name, FEAT-12 without an online
+            store, FEAT-35 when the log cannot be added to, DATA-12 and DATA-13 why.
         """
-        online, materializer = self._connected()
-        table = to_table(rows)
-        accepted = 0
+        if to not in ("online", "offline", "both"):
+            raise DataError("FEAT-35", f"to={to!r}", fix=did_you_mean(str(to), ("online", "offline", "both")))
+        views, table = self._fed_by(target), to_table(rows)
         if table.num_rows == 0:
-            return accepted
-        ready = []
-        for view in self._fed_by(target):
-            schema = find_schema(online, view) or self._source_kinds(view)
-            keys, kinds = (None, None) if schema is None else (schema.keys, schema.columns)
-            ready.append((view, read_events(table, view, key_kinds=keys, kinds=kinds)))
-        for view, events in ready:  # all rows were found good before the first is written
-            materializer.write(view, events, is_replay=False)
-            accepted = max(accepted, events.size)
-        return accepted
+            return 0
+        # All rows are found good before the first is written.
+        ready = [(view, self._events_of(view, table)) for view in views]
+        if to != "online":
+            if self._append is None:
+                raise DataError(
+                    "FEAT-35",
+                    "this feature store cannot add rows to a log",
+                    fix="FeatureStore(..., append=...), or mr.open_features(folder) of a project",
+                )
+            self._append(views[0].source, table)
+        for view, events in ready if to != "offline" else ():
+            self._connected()[1].write(view, events, is_replay=False)
+        return max(events.size for _, events in ready)
+
+    def _events_of(self, view: FeatureView, rows: pa.Table) -> Events:
+        schema = None if self._online is None else find_schema(self._online, view)
+        schema = schema or self._source_kinds(view)
+        keys, kinds = (None, None) if schema is None else (schema.keys, schema.columns)
+        return read_events(rows, view, key_kinds=keys, kinds=kinds)
 
     def _source_kinds(self, view: FeatureView) -> StoredSchema | None:
         try:

@@ -64,8 +64,8 @@ class Workspace:
 
 
 def available_memory() -> int:
-    """Bytes that may still be taken before the machine, or the control group of this process, runs out."""
-    found = [size for size in (_machine(), *_control_groups()) if size is not None]
+    """Bytes that may still be taken before the machine, this process or its control group reaches its limit."""
+    found = [size for size in (_machine(), _process(), *_control_groups()) if size is not None]
     return min(found, default=_UNKNOWN_MEMORY)
 
 
@@ -125,6 +125,22 @@ def _machine() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (ValueError, OSError):
         return None
+
+
+def _process() -> int | None:
+    """What the limit of this process leaves (``ulimit -d``)."""
+    try:
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_DATA)
+        if most == resource.RLIM_INFINITY:
+            return None
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return max(most - int(line.split()[1]) * 1024, 0)
+    except (ImportError, OSError):
+        pass
+    return None
 
 
 def _control_groups() -> Iterator[int | None]:

@@ -18,6 +18,8 @@ from millrace.store.blobs import BlobStore, open_blobs
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from millrace.core.bundle import Manifest
     from millrace.data.reader import SourceReader
     from millrace.features.online import OnlineStore
@@ -75,6 +77,7 @@ class Wiring:
             ledger=self.ledger,
             clock=self.clock,
             services=list(self.project.services.values()),
+            append=self.append,
         )
 
     @cached_property
@@ -83,6 +86,12 @@ class Wiring:
         from millrace.data.reader import SourceReader
 
         return SourceReader(self.project.root)
+
+    def append(self, source: Any, table: pa.Table) -> int:
+        """Add rows to the log of a source; how many were new."""
+        from millrace.data.append import append_rows
+
+        return append_rows(source, table, root=self.project.root)
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of a bundle, its bytes checked."""
