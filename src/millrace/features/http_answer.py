@@ -18,7 +18,8 @@ import msgspec
 from millrace.core.errors import MillraceError
 from millrace.features.lookup import OnlineFeatures
 
-WORDS: Mapping[str, str] = {
+WORDS: Mapping[str | None, str] = {
+    None: "NULL_VALUE",  # of a key
     "present": "PRESENT",
     "null": "NULL_VALUE",
     "expired": "OUTSIDE_MAX_AGE",
@@ -28,8 +29,12 @@ WORDS: Mapping[str, str] = {
 }
 """Our statuses in Feast's words."""
 
+
 _NO_TIME = "1970-01-01T00:00:00Z"  # what Feast writes where there is none; its client cannot read null
 _encode = msgspec.json.Encoder().encode
+# Most requests are for one entity: what its answer is made of stands ready.
+_ONE_WORD = {status: _encode([word]) for status, word in WORDS.items()}
+_ONE_NO_TIME = _encode([_NO_TIME])
 
 
 class AnswerForm:
@@ -61,23 +66,22 @@ class AnswerForm:
         error: MillraceError | None = None,
     ) -> bytes:
         """The answer that holds what was found; INVALID throughout when nothing could be, and why."""
-        results = [_key_result(columns[key]) for key in self.keys]
+        nothing: Sequence[None] = [None] * rows
+        no_times = _times(nothing)
+        results = [
+            _result(columns[key], _words([None if value is None else "present" for value in columns[key]]), no_times)
+            for key in self.keys
+        ]
         if found is None:
-            results.extend(
-                [_result([None] * rows, _encode(["INVALID"] * rows), _times([None] * rows))] * len(self.names)
-            )
+            results.extend([_result(nothing, _words(["unavailable"] * rows), no_times)] * len(self.names))
         else:
             # The features of one view share their lists: each is written once.
             texts: dict[int, bytes] = {}
             times = found.event_times
             for name, values in found.values.items():
                 statuses, moments = found.statuses[name], times[name]
-                told = texts.get(id(statuses))
-                if told is None:
-                    told = texts[id(statuses)] = _encode([WORDS[status] for status in statuses])
-                when = texts.get(id(moments))
-                if when is None:
-                    when = texts[id(moments)] = _times(moments)
+                told = texts.get(id(statuses)) or texts.setdefault(id(statuses), _words(statuses))
+                when = texts.get(id(moments)) or texts.setdefault(id(moments), _times(moments))
                 results.append(_result(json_values(values), told, when))
         end = b"]}" if error is None else b'],"unavailable":' + _encode(error.to_dict()) + b"}"
         return self._head + b",".join(results) + end
@@ -87,13 +91,16 @@ def _result(values: Sequence[Any], statuses: bytes, times: bytes) -> bytes:
     return b'{"values":' + _encode(values) + b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
 
 
+def _words(statuses: Sequence[str | None]) -> bytes:
+    if len(statuses) == 1:
+        return _ONE_WORD[statuses[0]]
+    return _encode([WORDS[status] for status in statuses])
+
+
 def _times(moments: Sequence[datetime | None]) -> bytes:
+    if len(moments) == 1 and moments[0] is None:
+        return _ONE_NO_TIME
     return _encode([_NO_TIME if moment is None else moment for moment in moments])
-
-
-def _key_result(values: Sequence[Any]) -> bytes:
-    statuses = _encode(["NULL_VALUE" if value is None else "PRESENT" for value in values])
-    return _result(values, statuses, _times([None] * len(values)))
 
 
 def json_values(values: Sequence[Any]) -> Sequence[Any]:
