@@ -12,6 +12,7 @@ import pyarrow as pa
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.columns import ARROW_TYPES, kind_of, to_column
 from millrace.features.field import Field, dtype_of
+from millrace.features.historical import HistoricalFeatures
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import Request
 
@@ -75,6 +76,19 @@ def check_rows_alone(request: Request, stored: Columns, rows: int, *, given: Col
                     fix="work out each row from that row; what is learned from many rows belongs in the model, what "
                     "sums up events in a feature view",
                 )
+
+
+def with_computed(found: HistoricalFeatures, request: Request) -> HistoricalFeatures:
+    """The answer with what is worked out on demand, in the order asked, and without what was only an input."""
+    table = found.table
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    given = {name: columns[name] for name in request.fields if name in columns}
+    answers = compute(request, columns, table.num_rows, given=given)
+    check_rows_alone(request, columns, table.num_rows, given=given, answers=answers)
+    kept = table.drop_columns([feature.name for feature in request.stored])
+    for name in request.names:
+        kept = kept.append_column(name, answers[name] if name in answers else table[name])
+    return HistoricalFeatures(kept, request.names, found.as_known, found.rows)
 
 
 def _given(one: Field, given: Columns, view: OnDemandView) -> pa.Array:

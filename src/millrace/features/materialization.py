@@ -17,6 +17,7 @@ from millrace.core.errors import DataError
 from millrace.features.batch import pack_events
 from millrace.features.buckets import count_buckets, open_buckets, places_by_key
 from millrace.features.events import Events, read_events
+from millrace.features.freshness import STATE, materialization_state
 from millrace.features.keys import key_arrays
 from millrace.features.online import OnlineStore
 from millrace.features.scan import NOWHERE, open_scan
@@ -29,7 +30,6 @@ from millrace.store.ledger import Ledger
 
 Progress = Callable[[int, int], None]
 
-STATE = "materialization"
 CHUNK = timedelta(days=30)
 _PARTS = 100
 
@@ -130,11 +130,8 @@ class Materializer:
     def state(self, view: FeatureView) -> Mapping[str, Any]:
         """How far the present definition of `view` came: ``until``, and ``running`` while a call is under way."""
         if self._ledger is None:
-            value: Mapping[str, Any] = self._memory.get(view.name, {})
-        else:
-            state = self._ledger.state(STATE, view.name)
-            value = {} if state is None else state.value
-        return value if value.get("storage_id") == view.storage_id() else {}
+            return self._memory.get(view.storage_id(), {})
+        return materialization_state(self._ledger, view)
 
     def until(self, view: FeatureView) -> datetime | None:
         """The end of what is materialized without a hole, None for nothing."""
@@ -168,7 +165,7 @@ class Materializer:
             "running": None if done == asked[1] else {"asked": asked, "done": done},
         }
         if self._ledger is None:
-            self._memory[view.name] = value
+            self._memory[view.storage_id()] = value
             return
         facts = {
             "view": view.name,
@@ -177,7 +174,7 @@ class Materializer:
             "end": done,
             "rows": rows,
         }
-        self._ledger.append(STATE, view.name, facts, sets=[(STATE, view.name, value)])
+        self._ledger.append(STATE, view.name, facts, sets=[(STATE, view.storage_id(), value)])
 
 
 def source_schema(read: Read, source: EventSource) -> pa.Table:

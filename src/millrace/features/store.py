@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,13 +13,13 @@ from millrace.core.duration import parse_duration
 from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
-from millrace.features.computed import check_rows_alone, compute
+from millrace.features.computed import with_computed
 from millrace.features.events import Events, read_events
 from millrace.features.historical import HistoricalFeatures, by_name, retrieve
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
 from millrace.features.online import OnlineStore
-from millrace.features.request import Request, View, Wanted, resolve
+from millrace.features.request import View, Wanted, resolve
 from millrace.features.service import FeatureService
 from millrace.features.stored_schema import StoredSchema, find_schema
 from millrace.features.view import EventSource, FeatureView
@@ -27,6 +29,8 @@ from millrace.store.ledger import Ledger
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+logger = logging.getLogger("millrace.features")
 
 Append = Callable[[Any, "pa.Table"], int]
 
@@ -51,6 +55,8 @@ class FeatureStore:
         Adds rows to the log behind a source; how many were new. Without it rows can be pushed online only.
     workspace : Workspace
         How much memory a join or a materialization may take, and where what does not fit waits.
+    earlier : callable () -> FeatureViews, optional
+        Definitions of before that something still reads: `materialize` and `push` feed them too.
 
     Raises
     ------
@@ -70,6 +76,7 @@ class FeatureStore:
         services: Sequence[FeatureService] = (),
         append: Append | None = None,
         workspace: Workspace | None = None,
+        earlier: Callable[[], Iterable[FeatureView]] = tuple,
     ) -> None:
         self.definitions: Mapping[str, View] = by_name(views)
         self.views: Mapping[str, FeatureView] = {
@@ -78,6 +85,7 @@ class FeatureStore:
         self.services: Mapping[str, FeatureService] = by_name(services)
         self._read = read
         self._append = append
+        self._earlier = earlier
         self._workspace = workspace
         self._online = online
         self._clock = clock or SystemClock()
@@ -126,7 +134,7 @@ class FeatureStore:
             table, request.stored, self._read,
             event_time=event_time, as_known=as_known, workspace=self._workspace, progress=progress,
         )  # fmt: skip
-        return _with_computed(found, request) if request.computed else found
+        return with_computed(found, request) if request.computed else found
 
     def get_training_features(
         self, entity_df: Any, features: Wanted, *, event_time: str = "event_time"
@@ -210,6 +218,9 @@ class FeatureStore:
         for place, view in enumerate(chosen):
             report = None if progress is None else _overall(progress, place, len(chosen))
             counts[view.name] = materializer.materialize(view, start, end, chunk=span, progress=report)
+        for view in self._earlier_of(chosen, all_views=views is None):
+            with _for_others(view):
+                counts[view.storage_id()] = materializer.materialize(view, start, end, chunk=span)
         return counts
 
     def materialize_incremental(
@@ -228,15 +239,31 @@ class FeatureStore:
         _, materializer = self._connected()
         back, span = parse_duration(lookback, what="lookback"), parse_duration(chunk, what="chunk")
         chosen = self._chosen(views)
-        counts = {}
-        for place, view in enumerate(chosen):
+
+        def increment(view: FeatureView, report: Progress | None) -> int:
             until = materializer.until(view)
             start = None if until is None else until - back
-            counts[view.name] = 0
-            if start is None or start < as_utc(end):
-                report = None if progress is None else _overall(progress, place, len(chosen))
-                counts[view.name] = materializer.materialize(view, start, end, chunk=span, progress=report)
+            if start is not None and start >= as_utc(end):
+                return 0
+            return materializer.materialize(view, start, end, chunk=span, progress=report)
+
+        counts = {}
+        for place, view in enumerate(chosen):
+            counts[view.name] = increment(view, None if progress is None else _overall(progress, place, len(chosen)))
+        for view in self._earlier_of(chosen, all_views=views is None):
+            with _for_others(view):
+                counts[view.storage_id()] = increment(view, None)
         return counts
+
+    @property
+    def read(self) -> Read:
+        """Reads the sources."""
+        return self._read
+
+    @property
+    def online(self) -> OnlineStore:
+        """The online store. Raises DataError FEAT-12 without one."""
+        return self._connected()[0]
 
     def materialized_until(self, view: str | FeatureView) -> datetime | None:
         """The end of what is online of a view's present definition, None for nothing."""
@@ -281,6 +308,9 @@ class FeatureStore:
             return 0
         # All rows are found good before the first is written.
         ready = [(view, self._events_of(view, table)) for view in views]
+        for view in self._earlier_of(views) if self._online is not None else ():
+            with _for_others(view):
+                ready.append((view, self._events_of(view, table)))
         if to != "online":
             if self._append is None:
                 raise DataError(
@@ -318,6 +348,17 @@ class FeatureStore:
             )
         return fed
 
+    def _earlier_of(self, views: Sequence[FeatureView], *, all_views: bool = False) -> list[FeatureView]:
+        """Earlier definitions of `views`, and gone ones of their sources, that lie elsewhere in the online store."""
+        names, sources = {view.name for view in views}, {view.source.name for view in views}
+        known = {view.storage_id() for view in self.views.values()}
+        found = {
+            view.storage_id(): view
+            for view in self._earlier()
+            if all_views or view.name in names or (view.name not in self.views and view.source.name in sources)
+        }
+        return [view for storage_id, view in found.items() if storage_id not in known]
+
     def _chosen(self, views: Wanted | None) -> list[FeatureView]:
         if views is None:
             return list(self.views.values())
@@ -333,17 +374,13 @@ class FeatureStore:
         return self._online, self._materializer
 
 
-def _with_computed(found: HistoricalFeatures, request: Request) -> HistoricalFeatures:
-    """The answer with what is worked out on demand, in the order asked, and without what was only an input."""
-    table = found.table
-    columns = {name: table[name].combine_chunks() for name in table.column_names}
-    given = {name: columns[name] for name in request.fields if name in columns}
-    answers = compute(request, columns, table.num_rows, given=given)
-    check_rows_alone(request, columns, table.num_rows, given=given, answers=answers)
-    kept = table.drop_columns([feature.name for feature in request.stored])
-    for name in request.names:
-        kept = kept.append_column(name, answers[name] if name in answers else table[name])
-    return HistoricalFeatures(kept, request.names, found.as_known, found.rows)
+@contextmanager
+def _for_others(view: FeatureView) -> Iterator[None]:
+    """Rows that an earlier definition cannot take, for want of a column, must not keep the present one waiting."""
+    try:
+        yield
+    except DataError as error:
+        logger.warning("the earlier definition %s, which a model reads, was left out: %s", view.storage_id(), error)
 
 
 def _overall(progress: Progress, place: int, views: int) -> Progress:
