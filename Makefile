@@ -34,11 +34,13 @@ $(FEAST_READY): requirements/feast.txt pyproject.toml
 demo: $(READY)  ## watch a model being trained, deployed, degrading, retrained and redeployed on a real stream
 	$(BIN)/millrace demo $(ARGS)
 
-test: $(READY)  ## run the tests
+test: $(READY) $(FEAST_READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(FEAST)/bin/python -m pytest -n 2 -m "not slow" tests/with_feast
 
-test-all: $(READY)  ## run the tests, the long ones too
+test-all: $(READY) $(FEAST_READY)  ## run the tests, the long ones too
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(FEAST)/bin/python -m pytest -n 2 tests/with_feast
 
 check: $(READY)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
