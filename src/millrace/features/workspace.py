@@ -46,18 +46,20 @@ class Workspace:
         Raises
         ------
         DataError
-            FEAT-14 when the disk is full.
+            FEAT-14 when the disk is full, or the folder cannot be written.
         """
         home = self.folder or Path(tempfile.gettempdir()) / f"millrace-{os.getuid()}"
         try:
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
             run, lock = _claim(home)
         except OSError as error:
-            raise _explained(error, home) from error
+            raise _no_room(error, home) from error
         try:
             yield run
         except OSError as error:
-            raise _explained(error, home) from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+                raise
+            raise _no_room(error, home) from error
         finally:
             shutil.rmtree(run, ignore_errors=True)
             os.close(lock)
@@ -101,16 +103,14 @@ def _is_in_use(run: Path) -> bool:
     return False
 
 
-def _explained(error: OSError, home: Path) -> Exception:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-        return error
-    free = shutil.disk_usage(home).free if home.exists() else 0
+def _no_room(error: OSError, home: Path) -> DataError:
+    free = f"{shutil.disk_usage(home).free / 1e9:.1f} GB are free there" if home.is_dir() else None
     return DataError(
         "FEAT-14",
-        f"rows that do not fit in memory cannot be put aside: {error.strerror}",
+        f"rows that do not fit in memory cannot be put aside: {str(error).splitlines()[0]}",
         where=str(home),
-        why=f"{free / 1e9:.1f} GB are free there",
-        fix="make room, or name another folder: Workspace(folder=...); nothing of the work was kept",
+        why=free,
+        fix="make room there, or name another folder: Workspace(folder=...); nothing of the work was kept",
     )
 
 
