@@ -80,8 +80,10 @@ def scan_source(
     found = None if source.is_sql else _parquet_parts(source, root / source.path)
     if found is None:
         table = read_source(source, root=root, start=start, end=end)
-        wanted = table.column_names if columns is None else [name for name in columns if name in table.column_names]
-        return Scan(table.schema, table.num_rows, table.nbytes, table.select(list(dict.fromkeys(wanted))))
+        schema = table.schema
+        if columns is not None:
+            table = table.select(list(dict.fromkeys(name for name in columns if name in table.column_names)))
+        return Scan(schema, table.num_rows, table.nbytes, table)
     try:
         raw, parts = found
         every = decode(shape(source, raw.empty_table()))

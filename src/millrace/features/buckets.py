@@ -95,10 +95,11 @@ class Buckets:
             self._folder = self._opened.enter_context(self._workspace.spill())
             self._opened.callback(self._close)
         for number, tables in enumerate(self._rows):
-            for table in tables:
-                if number not in self._files:
-                    self._files[number] = pa.ipc.new_stream(str(self._folder / str(number)), table.schema)
-                self._files[number].write_table(table.combine_chunks())
+            if not tables:
+                continue
+            if number not in self._files:
+                self._files[number] = pa.ipc.new_stream(str(self._folder / str(number)), tables[0].schema)
+            self._files[number].write_table(pa.concat_tables(tables).combine_chunks())  # few large batches
             tables.clear()
         self._held = 0
 
