@@ -141,7 +141,6 @@ def _server(folder: Path) -> Iterator[str]:
     app = FeatureApp(
         store,
         services={},
-        push=lambda name, columns, to: store.push(name, columns),
         probe=lambda: online.read("ready", [b"ready"]),
         access=Access("", ""),
     )

@@ -37,7 +37,7 @@ from millrace.features.http_request import (
     PushRequest,
     too_large,
 )
-from millrace.features.http_writes import FeatureWrites, Push
+from millrace.features.http_writes import FeatureWrites
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import feature_names
 from millrace.features.store import FeatureStore
@@ -67,8 +67,6 @@ class FeatureApp:
     store : FeatureStore
     services : mapping of name to references
         What `feature_service` may name.
-    push : Push
-        Takes pushed rows.
     probe : callable
         Raises when the online store does not answer.
     access : Access
@@ -84,7 +82,6 @@ class FeatureApp:
         store: FeatureStore,
         *,
         services: Mapping[str, Sequence[str]],
-        push: Push,
         probe: Callable[[], object],
         access: Access,
         is_local: bool = True,
@@ -95,7 +92,7 @@ class FeatureApp:
         self._limits = limits or Limits()
         self._store = store
         self._lookup = FeatureLookup(store, services, probe=probe, is_local=is_local, limits=self._limits)
-        self._writes = FeatureWrites(store, push, clock=clock or SystemClock(), rows=self._limits.rows)
+        self._writes = FeatureWrites(store, clock=clock or SystemClock(), rows=self._limits.rows)
         self._access = access
         self._bodies = BodyReader()
 

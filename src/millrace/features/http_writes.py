@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Literal, TypeVar
 
 from millrace.core.clock import Clock
-from millrace.core.errors import Conflict, DataError
+from millrace.core.errors import Conflict
 from millrace.features.http_request import (
     IncrementRequest,
     MaterializeRequest,
@@ -23,9 +23,12 @@ from millrace.features.http_request import (
 from millrace.features.store import FeatureStore
 
 _T = TypeVar("_T")
-Push = Callable[[str, Mapping[str, Sequence[Any]], Target], int]
-"""``push("orders", {"customer_id": [7], ...}, "online")`` answers how many rows were taken."""
-
+_TARGETS: Mapping[Target, Literal["online", "offline", "both"]] = {
+    "online": "online",
+    "offline": "offline",
+    "online_and_offline": "both",
+}
+"""Feast's words and ours."""
 _PUSHES_AT_ONCE = 4
 
 
@@ -35,15 +38,13 @@ class FeatureWrites:
     Parameters
     ----------
     store : FeatureStore
-    push : Push
     clock : Clock
     rows : int
         Most rows of one push.
     """
 
-    def __init__(self, store: FeatureStore, push: Push, *, clock: Clock, rows: int) -> None:
+    def __init__(self, store: FeatureStore, *, clock: Clock, rows: int) -> None:
         self._store = store
-        self._push = push
         self._clock = clock
         self._rows = rows
         self._pool = ThreadPoolExecutor(_PUSHES_AT_ONCE + 1, thread_name_prefix="millrace-write")
@@ -56,11 +57,12 @@ class FeatureWrites:
         Raises
         ------
         DataError
-            FEAT-05 to FEAT-11 as `FeatureStore.push`, FEAT-51, FEAT-52.
+            FEAT-05 to FEAT-11 and FEAT-35 as `FeatureStore.push`, FEAT-51, FEAT-52.
         """
         check_lengths(request.df, "df")
         check_count(len(next(iter(request.df.values()), [])), self._rows)
-        return await self._in_thread(lambda: self._push(request.push_source_name, request.df, request.to))
+        to = _TARGETS[request.to]
+        return await self._in_thread(lambda: self._store.push(request.push_source_name, request.df, to=to))
 
     async def materialize(self, request: MaterializeRequest) -> dict[str, int]:
         """The number of events by view.
@@ -117,11 +119,3 @@ class FeatureWrites:
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def refuse_offline(to: Target) -> None:
-    """Raise DataError FEAT-50 unless rows go online alone."""
-    if to != "online":
-        raise DataError(
-            "FEAT-50", f"to = {to!r} cannot be done here: this server does not write to sources", fix='"to": "online"'
-        )

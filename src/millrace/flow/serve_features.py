@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.core.plugins import scheme_of
 
 if TYPE_CHECKING:
     from millrace.features.http_app import FeatureApp
-    from millrace.features.http_request import Target
     from millrace.flow.wiring import Wiring
 
 DEFAULT_PORT = 6566
@@ -79,15 +78,10 @@ def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:
     """The application over the wiring's feature store."""
     from millrace.features.http_access import Access
     from millrace.features.http_app import FeatureApp
-    from millrace.features.http_writes import refuse_offline
 
     environment = wiring.environment
     online, store = wiring.online, wiring.features
     variable = environment.features_token_variable
-
-    def push(source: str, columns: Mapping[str, Sequence[Any]], to: Target) -> int:
-        refuse_offline(to)
-        return store.push(source, columns)
 
     # A model's own features are a service by its name, unless there is one that is called so.
     services: dict[str, Sequence[str]] = {
@@ -97,7 +91,6 @@ def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:
     return FeatureApp(
         store,
         services=services,
-        push=push,
         probe=lambda: online.read("ready", [b"ready"]),
         access=Access(variables.get(variable, ""), variable),
         is_local=scheme_of(environment.online) in _LOCAL,

@@ -16,7 +16,6 @@ from millrace.features.entity import Entity
 from millrace.features.http_access import Access
 from millrace.features.http_app import FeatureApp
 from millrace.features.http_lookup import Limits
-from millrace.features.http_writes import refuse_offline
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
@@ -80,14 +79,9 @@ def make_shop(*, token=SECRET, limits=None, is_local=True, is_filled=True, table
     if is_filled:
         store.materialize(None, NOW)
 
-    def push(name, columns, to):
-        refuse_offline(to)
-        return store.push(name, columns)
-
     app = FeatureApp(
         store,
         services={"vector": ["orders:amount", "recent"]},
-        push=push,
         probe=lambda: online.read("ready", [b"ready"]),
         access=Access(token, "SHOP_TOKEN"),
         is_local=is_local,

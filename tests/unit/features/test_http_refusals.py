@@ -242,7 +242,8 @@ def test_pushed_rows_are_served_at_once(shop):
         ({"df": {"ts": ["yesterday"], "customer_id": [1], "items": [1]}}, 400, "FEAT-06"),
         ({"df": {"ts": ["2024-04-09"], "customer_id": ["x"], "items": [1]}}, 400, "FEAT-07"),
         ({"to": "nowhere"}, 400, "FEAT-50"),
-        ({"to": "offline"}, 400, "FEAT-50"),
+        ({"to": "offline"}, 400, "FEAT-35"),
+        ({"to": "online_and_offline"}, 400, "FEAT-35"),
     ],
 )
 def test_a_bad_push_changes_nothing(shop, change, status, code):
