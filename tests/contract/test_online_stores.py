@@ -7,8 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +17,11 @@ from millrace.core.plugins import plugin_names
 from millrace.features.layout import open_tail
 from millrace.features.lmdb_store import LmdbOnlineStore, open_lmdb
 from millrace.features.online import open_online
+from millrace.features.snapshot_store import SnapshotOnlineStore, open_snapshot
+from millrace.features.sqlite_store import open_sqlite_online
 from millrace.testing.memory_store import MemoryOnlineStore, open_memory
 from millrace.testing.online_store import OnlineStoreContract
+from millrace.testing.shared_online_store import SharedOnlineStoreContract
 
 
 class TestMemory(OnlineStoreContract):
@@ -27,20 +30,44 @@ class TestMemory(OnlineStoreContract):
         return open_memory()
 
 
-class TestLmdb(OnlineStoreContract):
+class TestLmdb(SharedOnlineStoreContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[LmdbOnlineStore]:
-        store = open_lmdb(str(tmp_path / "online"))
-        yield store
-        store.close()
+    def open_again(self, tmp_path: Path, handles: Any) -> Any:
+        return lambda: handles(open_lmdb, str(tmp_path / "online"))
+
+    @pytest.fixture
+    def store(self, open_again: Any) -> Any:
+        return open_again()
 
 
-class TestDurableLmdb(OnlineStoreContract):
+class TestDurableLmdb(TestLmdb):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[LmdbOnlineStore]:
-        store = open_lmdb(f"lmdb:///{tmp_path / 'online'}", durable=True)
-        yield store
-        store.close()
+    def open_again(self, tmp_path: Path, handles: Any) -> Any:
+        return lambda: handles(open_lmdb, f"lmdb:///{tmp_path / 'online'}", durable=True)
+
+
+class TestSqlite(SharedOnlineStoreContract):
+    @pytest.fixture
+    def open_again(self, tmp_path: Path, handles: Any) -> Any:
+        return lambda: handles(open_sqlite_online, f"sqlite:///{tmp_path / 'folder' / 'online.db'}")
+
+    @pytest.fixture
+    def store(self, open_again: Any) -> Any:
+        return open_again()
+
+
+class TestSnapshotOfMemory(OnlineStoreContract):
+    @pytest.fixture
+    def store(self, handles: Any) -> Any:
+        return handles(SnapshotOnlineStore, open_memory())
+
+
+class TestSnapshotThatIsAlwaysDue(OnlineStoreContract):
+    """Each read finds its copy too old, and starts a refresh beside what this process merges."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, handles: Any) -> Any:
+        return handles(open_snapshot, f"snapshot+sqlite:///{tmp_path / 'online.db'}?refresh_s=0.000001")
 
 
 def put(old: bytes | None, new: bytes) -> bytes:

@@ -158,7 +158,7 @@ class DynamoOnlineStore:
         found: list[Item] = []
 
         def ask(rest: dict[str, Any]) -> dict[str, Any]:
-            answer = self._call("batch_get_item", RequestItems=rest)
+            answer: dict[str, Any] = self._call("batch_get_item", RequestItems=rest)
             found.extend(answer["Responses"].get(self._table, ()))
             return answer
 

@@ -173,8 +173,11 @@ class PostgresOnlineStore:
     def _fetch(self, connection: psycopg.Connection[Any], view: bytes, names: list[bytes]) -> list[Any]:
         query = f"SELECT name, value FROM {self._table} WHERE view = %b AND name "  # noqa: S608 - a checked name
         if len(names) == 1:
-            return connection.execute(query + "= %b", (view, names[0]), binary=True).fetchall()
-        return connection.execute(query + "= ANY(%b)", (view, names), binary=True).fetchall()
+            cursor = connection.execute(query + "= %b", (view, names[0]), binary=True)
+        else:
+            cursor = connection.execute(query + "= ANY(%b)", (view, names), binary=True)
+        rows: list[Any] = cursor.fetchall()
+        return rows
 
     def _query(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
         def ask(connection: psycopg.Connection[Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from millrace.core.errors import StoreError
 
 FIRST_SIZE_BYTES = 64 << 20
 MOST_READERS = 1024
+LONGEST_PAUSE_S = 60.0
 
 T = TypeVar("T")
 
@@ -92,16 +93,34 @@ class Environment:
         self._pid = os.getpid()
 
     def _reopen(self) -> None:
-        # The lock may have been held by another thread of the parent when it forked: this process needs its own.
         with _opening:
             if self._pid == os.getpid():
                 return
             # The binding sees that the handle is the parent's: it only forgets it, and leaves LMDB's own part alone.
             self._handle.close()
-            self._lock = threading.RLock()
             self._running = {}
-            self._is_moving = self._is_outgrown = False
+            self._is_outgrown = False
             self._open()
+
+    def pause(self) -> None:
+        """Before a fork: let the transactions of other threads end, and begin no more until `go_on`.
+
+        The child would inherit the locks of the binding as a thread in a transaction holds them, and nobody would
+        ever release them there. The wait has an end, as a thread may be waiting for the one that forks.
+        """
+        self._lock.acquire()
+        self._is_moving = True
+        deadline = time.monotonic() + LONGEST_PAUSE_S
+        while self._is_busy(but=threading.get_ident()) and time.monotonic() < deadline:
+            time.sleep(0.0001)
+
+    def go_on(self) -> None:
+        """After a fork, in parent and child: undo `pause`."""
+        self._is_moving = False
+        self._lock.release()
+
+    def _is_busy(self, *, but: int | None = None) -> bool:
+        return any(is_running for thread, is_running in list(self._running.items()) if thread != but)
 
     def _follow(self) -> None:
         """Wait for a move to end; make one when another process has made the file larger than this map."""
@@ -114,7 +133,7 @@ class Environment:
         with self._lock:
             self._is_moving = True
             try:
-                while any(list(self._running.values())):
+                while self._is_busy():
                     time.sleep(0.0001)
                 change()
             except lmdb.Error as error:
@@ -127,12 +146,19 @@ _environments: dict[Path, Environment] = {}
 _opening = threading.RLock()
 
 
-def _renew_lock() -> None:
-    global _opening
-    _opening = threading.RLock()
+def _before_fork() -> None:
+    _opening.acquire()
+    for environment in _environments.values():
+        environment.pause()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+def _after_fork() -> None:
+    for environment in _environments.values():
+        environment.go_on()
+    _opening.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def share_environment(path: Path, *, durable: bool) -> Environment:

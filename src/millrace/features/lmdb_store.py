@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ class LmdbOnlineStore:
         place = view.encode()
         while True:
             self._check_open()
-            found = self._environment.run(lambda handle, after=place: page(handle, after))  # type: ignore[misc]
+            found = self._environment.run(partial(page, after=place))
             for name, value in found:
                 yield _taken_apart(prefix, name, value)
             if len(found) < ITEMS_PER_PAGE:

@@ -100,13 +100,9 @@ class Asking:
         full_feature_names: bool = False,
     ) -> pa.Table:
         """The engine's answer, as Arrow."""
-        request = resolve(
-            by_name(views),
-            features or list(views),
-            full_feature_names=full_feature_names,
-            taken=engine.column_names(rows),
-        )
-        found = engine.retrieve(rows, request.stored, logs.read, event_time=event_time, as_known=as_known)
+        accepted, names = engine.accept(rows)
+        request = resolve(by_name(views), features or list(views), full_feature_names=full_feature_names, taken=names)
+        found = engine.retrieve(accepted, request.stored, logs.read, event_time=event_time, as_known=as_known)
         assert found.features == request.names
         assert found.as_known is as_known
         return found.to_arrow()
