@@ -77,7 +77,8 @@ def scan_source(
         As `read_source`.
     """
     check_bounds(source, start, end)
-    found = None if source.is_sql else _parquet_parts(source, root / source.path)
+    is_files = not source.is_sql and source.frame is None
+    found = _parquet_parts(source, root / source.path) if is_files else None
     if found is None:
         table = read_source(source, root=root, start=start, end=end)
         schema = table.schema
