@@ -10,6 +10,7 @@ from millrace.core.bundle import Column, ColumnType
 from millrace.core.errors import DataError
 from millrace.core.ids import digest_json
 from millrace.core.refusal import Refused
+from millrace.flow.pinned_features import keep_definitions
 from millrace.flow.run_step import StepContext
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def train(context: StepContext, training: pa.Table, snapshot: dict[str, Any]) ->
     names = [column.name for column in columns]
     X, y = to_frame(learn.select(names)), learn.column(model.labels.column).to_pandas()
     fitted = fit(model.function, X, y, model.seed)
+    keep_definitions(wiring.ledger, wiring.feature_definitions(model))
     classes = [] if model.task == "regression" else find_classes(y)
     lineage = trace_lineage(
         model.function,

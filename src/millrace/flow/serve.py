@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from millrace.core.records import Release
+from millrace.flow.pinned_features import pinned_views, store_of
 
 if TYPE_CHECKING:
+    from millrace.core.bundle import Manifest
     from millrace.flow.wiring import Wiring
     from millrace.serving.server import Server
 
@@ -45,19 +47,36 @@ def make_server(
         return wiring.releases.current(environment.name, model)
 
     return Server(
-        current, wiring.blobs, lookup=make_lookup(wiring), settings=settings, clock=wiring.clock, on_ready=on_ready
+        current,
+        wiring.blobs,
+        lookup=lambda manifest: make_lookup(wiring, manifest),
+        settings=settings,
+        clock=wiring.clock,
+        on_ready=on_ready,
     )
 
 
-def make_lookup(wiring: Wiring) -> Callable[[list[str], Mapping[str, Any], datetime], Sequence[Any]]:
-    """Feature values by entity key. A list of features is compiled into a plan once."""
+def make_lookup(
+    wiring: Wiring, manifest: Manifest
+) -> Callable[[list[str], Mapping[str, Any], datetime], Sequence[Any]]:
+    """Feature values by entity key, by the definitions that the bundle's model was trained on.
+
+    A list of features is compiled into a plan once.
+
+    Raises
+    ------
+    ModelError, StoreError
+        FEAT-60 to FEAT-62 when these definitions cannot be had any more.
+    """
+    pins = manifest.lineage.get("feature_pins") or {}
+    views = pinned_views(wiring, pins, who=f"this version of {manifest.model}")
     plans: dict[tuple[str, ...], Any] = {}
 
     def lookup(features: list[str], key: Mapping[str, Any], at: datetime) -> Sequence[Any]:
         name = tuple(features)
         plan = plans.get(name)
         if plan is None:
-            plan = plans[name] = wiring.features.plan(features)
+            plan = plans[name] = store_of(wiring, views).plan(features)
         values: Sequence[Any] = plan.read(key, at)
         return values
 

@@ -69,6 +69,7 @@ class Wiring:
     @cached_property
     def features(self) -> FeatureStore:
         from millrace.features.store import FeatureStore
+        from millrace.flow.pinned_features import EarlierViews
 
         return FeatureStore(
             list(self.project.feature_definitions.values()),
@@ -78,6 +79,7 @@ class Wiring:
             clock=self.clock,
             services=list(self.project.services.values()),
             append=self.append,
+            earlier=EarlierViews(self),
         )
 
     @cached_property
@@ -146,13 +148,17 @@ class Wiring:
         request = self.feature_request(model)
         return [] if request is None else [name for name in request.fields if name not in model.inputs]
 
-    def feature_pins(self, model: Model) -> dict[str, str]:
-        """The digest of every view behind the model's features, on-demand ones and their inputs too."""
+    def feature_definitions(self, model: Model) -> list[View]:
+        """Every view behind the model's features, on-demand ones and their inputs too, each once, by name."""
         request = self.feature_request(model)
         if request is None:
-            return {}
+            return []
         views: list[View] = [*(one.view for one in request.stored), *(one.view for one in request.computed)]
-        return {view.name: view.digest() for view in sorted(views, key=lambda view: view.name)}
+        return sorted({view.name: view for view in views}.values(), key=lambda view: view.name)
+
+    def feature_pins(self, model: Model) -> dict[str, str]:
+        """The digest of every view behind the model's features."""
+        return {view.name: view.digest() for view in self.feature_definitions(model)}
 
     def record_verdict(
         self, verdict: Verdict, *, subject: str, key: str, extra: Mapping[str, Any] | None = None

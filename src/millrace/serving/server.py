@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from millrace.core.bundle import Manifest
 from millrace.core.clock import Clock, SystemClock
 from millrace.core.records import Release
 from millrace.serving.app import App
@@ -64,8 +65,8 @@ class Server:
     current : callable
         The release to serve, or None before the first. Asked from a thread of the server's.
     blobs : BlobStore
-    lookup : Lookup, optional
-        Values of features by key; without it requests bring every input.
+    lookup : callable, optional
+        Values of features by key, given the manifest of the bundle that asks; without it requests bring every input.
     settings : Settings
     clock : Clock
     on_ready : callable, optional
@@ -79,7 +80,7 @@ class Server:
         current: Callable[[], Release | None],
         blobs: BlobStore,
         *,
-        lookup: Lookup | None = None,
+        lookup: Callable[[Manifest], Lookup] | None = None,
         settings: Settings | None = None,
         clock: Clock | None = None,
         on_ready: Callable[[str], None] | None = None,

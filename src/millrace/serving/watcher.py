@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from millrace.core.bundle import Manifest
 from millrace.core.errors import MillraceError, ModelError
 from millrace.core.records import Release
 from millrace.serving.inputs import InputReader, Lookup
@@ -33,7 +34,8 @@ class ReleaseWatcher:
         The release that should be served, or None when there is none: before the first, or after it was withdrawn.
     load : callable
         The bundle of a digest, loaded: `load_predictor` with the blob store bound to it.
-    lookup : Lookup, optional
+    lookup : callable, optional
+        What looks up the features of a bundle, given its manifest.
     interval_ms : float
     """
 
@@ -42,7 +44,7 @@ class ReleaseWatcher:
         slot: Slot,
         current: Callable[[], Release | None],
         load: Callable[[str], Predictor],
-        lookup: Lookup | None = None,
+        lookup: Callable[[Manifest], Lookup] | None = None,
         interval_ms: float = 50.0,
     ) -> None:
         self._slot = slot
@@ -100,7 +102,8 @@ class ReleaseWatcher:
             return
         predictor = self._load(release.digest)
         predictor.warm()
-        self._slot.swap(Served(release, predictor, InputReader(predictor.manifest, self._lookup)))
+        lookup = None if self._lookup is None else self._lookup(predictor.manifest)
+        self._slot.swap(Served(release, predictor, InputReader(predictor.manifest, lookup)))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
