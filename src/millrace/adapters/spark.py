@@ -6,12 +6,8 @@ embedded; so every rule, tie and edge is the same, bit for bit. Spark reads, fil
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,67 +16,27 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it has no types
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.types import DateType, StructType, TimestampNTZType, TimestampType
 
-from millrace.adapters.spark_bucket import MARK, Bucket, portable
+from millrace.adapters.spark_answer import SparkFeatures, collect, quiet, spark_fields, told
+from millrace.adapters.spark_bucket import Bucket, portable
 from millrace.adapters.spark_sources import Frames, quoted, read_log
-from millrace.adapters.spark_types import pack, unpack
-from millrace.core.errors import DataError, ProjectError, ServiceError
+from millrace.adapters.spark_types import pack
+from millrace.core.errors import ProjectError, ServiceError
 from millrace.features.columns import to_table, to_times
 from millrace.features.historical import HistoricalFeatures, time_column, time_span
 from millrace.features.keys import key_arrays
-from millrace.features.materialization import Read
+from millrace.features.materialization import Progress
+from millrace.features.offline import accept_table
 from millrace.features.request import Feature
+from millrace.features.scan import Read
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-
-class SparkFeatures:
-    """Rows of a Spark frame with features, worked out when they are asked for.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The rows, with `order` as a further column: the place of each row.
-    schema : pyarrow.Schema
-        The rows' columns, then the features.
-    """
-
-    def __init__(
-        self, frame: DataFrame, schema: pa.Schema, order: str, features: tuple[str, ...], *, as_known: bool
-    ) -> None:
-        self._frame = frame
-        self._schema = schema
-        self._order = order
-        self._table: pa.Table | None = None
-        self.features = features
-        self.as_known = as_known
-
-    @property
-    def table(self) -> pa.Table:
-        """All rows, brought here once."""
-        if self._table is None:
-            self._table = _collect(self._frame, self._order, self._schema)
-        return self._table
-
-    def to_spark(self) -> DataFrame:
-        """A frame of the session that the rows came from. Like any frame, it has no order."""
-        columns = [fn.col(one).alias(name) for one, name in zip(self._frame.columns, self._schema.names, strict=False)]
-        return self._frame.select(*columns)
-
-    def to_arrow(self) -> pa.Table:
-        """All rows, in the order of the frame's partitions."""
-        return self.table
-
-    def to_df(self) -> pd.DataFrame:
-        """All rows as a pandas table."""
-        return HistoricalFeatures(self.table, self.features, self.as_known, None).to_df()
+    pass
 
 
 class SparkEngine:
@@ -112,25 +68,30 @@ class SparkEngine:
         self._root = root or Path()
         self._buckets = buckets or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
 
-    def column_names(self, rows: Any) -> list[str]:
-        if isinstance(rows, DataFrame):
-            return list(rows.columns)
-        return list(rows.columns) if hasattr(rows, "iloc") else to_table(rows).column_names
+    def accept(self, rows: Any) -> tuple[Any, list[str]]:
+        return (rows, list(rows.columns)) if isinstance(rows, DataFrame) else accept_table(rows)
 
     def retrieve(
-        self, rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+        self,
+        rows: Any,
+        features: Sequence[Feature],
+        read: Read,
+        *,
+        event_time: str,
+        as_known: bool,
+        progress: Progress | None = None,
     ) -> HistoricalFeatures | SparkFeatures:
         """See `millrace.features.offline.OfflineEngine`; a Spark frame of rows gives `SparkFeatures`.
 
         Raises
         ------
         DataError
-            FEAT-05 to FEAT-10; FEAT-80 a frame of another session; FEAT-81 a source that Spark cannot read.
+            FEAT-05 to FEAT-10; FEAT-81 a source that Spark cannot read.
         ServiceError
             FEAT-82 when Spark fails.
         """
         table = None if isinstance(rows, DataFrame) else to_table(rows)
-        with _quiet(), _told():
+        with quiet(), told():
             asking = (
                 self._from_spark(rows, event_time) if table is None else self._from_here(table, features, event_time)
             )
@@ -147,10 +108,12 @@ class SparkEngine:
             )
             if table is None:
                 schema = pa.schema([*asking.schema, *answers])
-                return SparkFeatures(frame, schema, "row", names, as_known=as_known)
-            found = _collect(frame, "row", answers)
+                return SparkFeatures(frame, schema, names, as_known=as_known)
+            found = collect(frame, answers)
         if found.num_rows != table.num_rows:
             raise AssertionError("the join changed the number of rows")
+        if progress is not None:
+            progress(1, 1)
         for name in names:
             table = table.append_column(name, found[name])
         return HistoricalFeatures(table, names, as_known, rows)
@@ -170,8 +133,6 @@ class SparkEngine:
 
     def _from_spark(self, rows: DataFrame, event_time: str) -> _Asking:
         """Rows in Spark: all columns come along, since the answer is to have them."""
-        if rows.sparkSession.sparkContext is not self.session.sparkContext:
-            raise DataError("FEAT-80", "the rows are a frame of another Spark application", fix="use its session")
         time = time_column(rows.columns, event_time)
         columns = [fn.col(quoted(name)) for name in rows.columns]
         frame = rows.select(
@@ -217,9 +178,8 @@ class SparkEngine:
         keys = key_arrays(log.schema.empty_table(), view.keys, expected=None)
         left = asking.frame.withColumn("bucket", self._bucket_of([asking.places[key] for key in view.keys], keys))
         right = self._cut(log.frame, [fn.col(f"l{log.schema.get_field_index(key)}") for key in view.keys], keys)
-        empty = pa.table({places[name]: pack(pa.chunked_array([], kind)) for name, kind in answers.items()})
-        added = self.session.createDataFrame(empty).schema
-        output = StructType([*asking.frame.schema.fields, *added.fields])
+        added = spark_fields(self.session, bucket.answers, pa.schema(list(answers.items())))
+        output = StructType([*asking.frame.schema.fields, *added])
         joined = left.groupBy("bucket").cogroup(right.groupBy("bucket")).applyInArrow(bucket.function(), output)
         return replace(asking, frame=joined)
 
@@ -305,7 +265,7 @@ def open_spark(url: str = "spark://", *, root: Path | None = None) -> SparkEngin
     buckets = settings.pop("buckets", None)
     if buckets is not None and not buckets.isdigit():
         raise ProjectError("FEAT-84", f"buckets={buckets} in '{url}' is not a whole number", fix="buckets=2000")
-    with _quiet():
+    with quiet():
         session = SparkSession.getActiveSession() or _start(master, settings)
     return SparkEngine(session, root=root, buckets=None if buckets is None else int(buckets))
 
@@ -345,44 +305,3 @@ def _widest(spans: Sequence[tuple[datetime | None, datetime | None]]) -> tuple[d
         nowhere = datetime.fromtimestamp(0, UTC)
         return nowhere, nowhere
     return min(starts) if len(starts) == len(spans) else None, max(ends)
-
-
-def _collect(frame: DataFrame, order: str, schema: pa.Schema) -> pa.Table:
-    """All rows of `frame` in their order, in the types of `schema`."""
-    with _quiet(), _told():
-        found = frame.toArrow()
-    found = found.take(pc.sort_indices(found[order]))
-    columns = [unpack(column, one.type) for column, one in zip(found.columns, schema, strict=False)]
-    return pa.table(columns, names=schema.names)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without PySpark's remark on pandas 3, of which nothing here makes use."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        yield
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the join on a worker as what they are, others as Spark's."""
-    try:
-        yield
-    except PySparkException as error:
-        found = re.search(re.escape(MARK) + r"(\{.*\})", str(error))
-        if found:
-            raise DataError.from_dict(json.loads(found.group(1))) from error
-        raise ServiceError(
-            "FEAT-82",
-            f"Spark could not finish: {_cause(error)}",
-            why="the join runs in Python on Spark's workers, which must have Millrace and its packages",
-            fix="see the log of the Spark application; when a worker ran out of memory, use more buckets",
-        ) from error
-
-
-def _cause(error: Exception) -> str:
-    """One line: what a worker stopped with, or else what Spark says."""
-    text = str(error).strip()
-    lines = text.partition("Traceback (most recent call last):")[2].splitlines() or text.splitlines()
-    return next((line.strip() for line in lines if line and not line.startswith(" ")), type(error).__name__)

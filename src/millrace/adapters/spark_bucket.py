@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -52,11 +53,8 @@ class Bucket:
         """The join as Spark wants it; a function pickles where it is called."""
 
         def join(asked: pa.Table, written: pa.Table) -> pa.Table:
-            try:
+            with _telling():
                 return self.join(asked, written)
-            except MillraceError as error:
-                # Spark tells the driver a text; the error is in it.
-                raise RuntimeError(MARK + json.dumps(error.to_dict())) from error
 
         return join
 
@@ -101,3 +99,53 @@ def portable(feature: Feature) -> Feature:
     slim = _LogSource(source.name, source.event_time, source.created, source.delay)
     object.__setattr__(view, "source", slim)
     return replace(feature, view=view)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A change of rows with features, as it runs on a worker.
+
+    Parameters
+    ----------
+    change : callable (pyarrow.Table) -> pyarrow.Table
+    schema : pyarrow.Schema
+        What the rows are called here, and of which types they are.
+    answers : mapping of str to str
+        In which column to put which of the new features.
+    kept : sequence of str
+        Columns that go on as they are.
+    """
+
+    change: Callable[[pa.Table], pa.Table]
+    schema: pa.Schema
+    answers: Mapping[str, str]
+    kept: Sequence[str]
+
+    def function(self) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+        """The change as Spark wants it."""
+
+        def change(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                with _telling():
+                    changed = self.changed(pa.Table.from_batches([batch]))
+                yield from changed.to_batches()
+
+        return change
+
+    def changed(self, rows: pa.Table) -> pa.Table:
+        """Some rows with their new features."""
+        columns = [unpack(rows.column(place), one.type) for place, one in enumerate(self.schema)]
+        found = self.change(pa.table(columns, names=self.schema.names))
+        kept = pa.table({name: in_utc(rows[name]) for name in [*self.kept, "row"]})
+        for name, place in self.answers.items():
+            kept = kept.append_column(place, pack(found[name]))
+        return kept.combine_chunks()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Our errors as a text that says all of them: a text is what Spark tells the driver."""
+    try:
+        yield
+    except MillraceError as error:
+        raise RuntimeError(MARK + json.dumps(error.to_dict())) from error

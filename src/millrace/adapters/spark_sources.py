@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -25,13 +25,14 @@ from pyspark.sql import types as kinds
 from millrace.adapters.spark_types import pack
 from millrace.core.clock import as_utc, to_micros
 from millrace.core.errors import DataError
-from millrace.data.location import data_files, file_kind, resolve_url
+from millrace.data.location import data_files, file_kind, holds_files, resolve_url
+from millrace.data.shape import partition_of
+from millrace.data.source import FILE_STORES
 from millrace.features.materialization import Read
 
 Frames = Mapping[str, DataFrame | str]
 _Value = TypeVar("_Value")
 
-_STORES = ("s3", "s3a", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs", "viewfs", "dbfs", "file")
 _NANOS = "spark.sql.legacy.parquet.nanosAsLong"
 
 
@@ -87,7 +88,7 @@ def read_log(
         Half-open bounds; None for no bounds at all. They prune as early as Spark can; where the type of the event
         time does not allow it, all rows come.
     read : callable
-        Reads what Spark cannot: CSV, databases by SQLAlchemy URL, frames in memory.
+        Reads what Spark is not asked for: CSV, databases by SQLAlchemy URL, frames in memory.
     frames : mapping of source name to DataFrame or table name
         Where Spark should look instead.
 
@@ -112,11 +113,11 @@ def read_log(
 
 def _find(session: SparkSession, source: Any, frames: Frames, root: Path) -> _Found | None:
     """How Spark reads the source, None when it does not."""
-    given = frames.get(source.name)
-    path = getattr(source, "path", None)
-    if given is not None:
-        return _table(source, session.table(given) if isinstance(given, str) else given)
-    if not isinstance(path, str):
+    given, path = frames.get(source.name), getattr(source, "path", None)
+    frame = given if given is not None else getattr(source, "frame", None)
+    if isinstance(frame, (DataFrame, str)):
+        return _table(source, session.table(frame) if isinstance(frame, str) else frame)
+    if frame is not None or not isinstance(path, str):
         return None
     if path.startswith("env:"):
         path = resolve_url(path)
@@ -126,16 +127,15 @@ def _find(session: SparkSession, source: Any, frames: Frames, root: Path) -> _Fo
         return _table(source, session.read.format("jdbc").options(url=path, **chosen).load())
     if scheme == "spark":
         return _table(source, session.table(source.table) if source.table else session.sql(source.query))
-    if scheme in _STORES:
-        return _files(session, source, [path], PurePosixPath(unquote(urlsplit(path).path)))
-    if scheme:
-        return None
+    if scheme in FILE_STORES:
+        return _files(session, source, [path], Path(_local(path)))
     folder = (root / path).resolve()
+    if scheme or (getattr(source, "schema", None) and not (folder.exists() and holds_files(folder))):
+        return None  # a log that is still to begin has its declared columns
     files = data_files(folder)
     if any(file_kind(file) != "parquet" for file in files):
         return None
-    base = folder if folder.is_dir() else folder.parent
-    return _files(session, source, [f"file://{_escaped(str(file))}" for file in files], PurePosixPath(base))
+    return _files(session, source, [f"file://{_escaped(str(file))}" for file in files], folder)
 
 
 def _escaped(path: str) -> str:
@@ -143,7 +143,7 @@ def _escaped(path: str) -> str:
     return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
 
 
-def _files(session: SparkSession, source: Any, paths: Sequence[str], base: PurePosixPath) -> _Found:
+def _files(session: SparkSession, source: Any, paths: Sequence[str], folder: Path) -> _Found:
     """Parquet files, in order of their names, with the parts ``name=value`` of their paths as columns."""
     # How files are read must not depend on the user's session, and theirs must not change: a session of our own.
     reader = session.newSession()
@@ -159,9 +159,8 @@ def _files(session: SparkSession, source: Any, paths: Sequence[str], base: PureP
         nanos = _nanosecond_columns(paths[0], source)
         reader.conf.set(_NANOS, "true")
         frame = _read_parquet(reader, paths)
-    uris = sorted(frame.inputFiles(), key=lambda uri: PurePosixPath(_local(uri)))
-    places = [PurePosixPath(_local(uri)) for uri in uris]
-    partitions = [_partition(place, base) for place in places]
+    uris = sorted(frame.inputFiles(), key=lambda uri: Path(_local(uri)))
+    partitions = [partition_of(Path(_local(uri)), folder) for uri in uris]
     names = [name for name in dict.fromkeys(name for one in partitions for name in one) if name not in frame.columns]
     known = pa.table(
         {
@@ -273,12 +272,6 @@ def _read_here(
     schema = pa.schema([pa.field(name, table.schema.field(name).type) for name in names])
     others = tuple(name for name in table.column_names if name not in names)
     return Log(session.createDataFrame(pa.table(columns)), schema, ("o0",), others)
-
-
-def _partition(place: PurePosixPath, base: PurePosixPath) -> dict[str, str]:
-    inside = place.relative_to(base) if place.is_relative_to(base) else place
-    pairs = [part.partition("=") for part in inside.parts[:-1]]
-    return {name: unquote(value) for name, sign, value in pairs if sign}
 
 
 def _local(uri: str) -> str:

@@ -98,6 +98,8 @@ def missing_file(path: Path) -> DataError:
     names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
     # A folder of thousands of files helps nobody as a list: name the nearest, or say nothing.
     fix = did_you_mean(wanted, names) if len(names) <= 12 or nearest(wanted, names) else "check the path"
+    if wanted.endswith(":"):  # the scheme of an address
+        fix = "files there are read by an engine such as Spark; see docs/offline-engines.md"
     return DataError("DATA-01", what, where=str(path), fix=fix)
 
 

@@ -17,6 +17,8 @@ Duration = str | int | float | timedelta
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 IN_MEMORY = "(in memory)"
+FILE_STORES = ("s3", "s3a", "s3n", "gs", "abfs", "abfss", "wasb", "wasbs", "hdfs", "viewfs", "dbfs", "file")
+"""Schemes of addresses of files, which an engine of many machines reads."""
 TYPES = ("int", "float", "bool", "string", "timestamp")
 """Types of `Source.schema`, each also as ``list[...]``."""
 
@@ -32,7 +34,7 @@ class Source:
     path : str, Path or table
         A Parquet or CSV file, a folder of such files, a SQLAlchemy URL, or ``env:NAME`` for a URL that must not
         stand in a file. A relative path starts at the project's folder. Or the rows themselves: an Arrow, pandas or
-        polars table, for notebooks.
+        polars table, for notebooks. With an engine that reads there, files by address: ``s3a://lake/orders``.
     event_time : str, optional
         Column that says when a row's fact was true. Naive times are UTC.
     created : str, optional
@@ -222,10 +224,11 @@ def is_table(value: Any) -> bool:
 def is_url(path: str) -> bool:
     """Whether `path` names a database: a URL, or the environment variable that holds one.
 
-    >>> is_url("env:ORDERS_URL"), is_url("sqlite:///orders.db"), is_url("orders.csv")
-    (True, True, False)
+    >>> is_url("env:ORDERS_URL"), is_url("sqlite:///orders.db"), is_url("orders.csv"), is_url("s3a://lake/orders")
+    (True, True, False, False)
     """
-    return path.startswith("env:") or "://" in path
+    scheme, sign, _ = path.partition("://")
+    return path.startswith("env:") or (bool(sign) and scheme not in FILE_STORES)
 
 
 def _span(delay: Duration | None, what: str) -> timedelta:

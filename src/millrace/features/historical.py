@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,6 +45,10 @@ class HistoricalFeatures:
     def to_arrow(self) -> pa.Table:
         """Exact: 64-bit integers stay integers beside nulls."""
         return self.table
+
+    def map(self, change: Callable[[pa.Table], pa.Table], features: Sequence[str]) -> HistoricalFeatures:
+        """The rows with other features, which `change` gives."""
+        return HistoricalFeatures(change(self.table), tuple(features), self.as_known, self.rows)
 
     def to_df(self) -> pd.DataFrame:
         """A pandas table; for rows given as one, that one with its index and types, and columns appended.

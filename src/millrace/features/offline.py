@@ -5,21 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.core.plugins import load_plugin, scheme_of
 from millrace.features.columns import to_table
 from millrace.features.historical import retrieve
-from millrace.features.materialization import Read
+from millrace.features.materialization import Progress
 from millrace.features.request import Feature
+from millrace.features.scan import Read
+from millrace.features.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
     from millrace.features.historical import HistoricalFeatures
+
+
+Change = Callable[["pa.Table"], "pa.Table"]
 
 
 class OfflineAnswer(Protocol):
@@ -44,6 +49,17 @@ class OfflineAnswer(Protocol):
         """All rows, in the order they were given."""
         ...
 
+    def map(self, change: Change, features: Sequence[str]) -> OfflineAnswer:
+        """The rows, each changed by itself.
+
+        Parameters
+        ----------
+        change : callable (pyarrow.Table) -> pyarrow.Table
+            Gives as many rows, with the columns that are no features and with `features`; asked for some of the rows
+            at a time, or for none.
+        """
+        ...
+
     def to_df(self) -> pd.DataFrame:
         """All rows as a pandas table, in the order they were given."""
         ...
@@ -55,24 +71,31 @@ class OfflineEngine(Protocol):
     Every row comes back, in its order, with the same bits that any other engine answers.
     """
 
-    def column_names(self, rows: Any) -> list[str]:
-        """The columns of rows of a kind that this engine takes.
+    def accept(self, rows: Any) -> tuple[Any, list[str]]:
+        """`rows` in the form that `retrieve` takes, and their columns.
 
         Raises
         ------
         DataError
-            FEAT-10 when it does not take them.
+            FEAT-10 when the engine does not take such rows.
         """
         ...
 
     def retrieve(
-        self, rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+        self,
+        rows: Any,
+        features: Sequence[Feature],
+        read: Read,
+        *,
+        event_time: str,
+        as_known: bool,
+        progress: Progress | None = None,
     ) -> OfflineAnswer:
         """`rows` with one more column per feature.
 
         Parameters
         ----------
-        rows : pandas, polars or Arrow table, list of dict, or what else the engine takes
+        rows : as `accept` gave them
         features : sequence of Feature
             What to answer, and how to call it.
         read : callable (source, start, end) -> pyarrow.Table
@@ -81,6 +104,8 @@ class OfflineEngine(Protocol):
             Column of `rows` with the moment to answer for.
         as_known : bool
             Hide rows of a source created after that moment.
+        progress : callable (done, total), optional
+            Told as the work goes on.
 
         Raises
         ------
@@ -91,16 +116,48 @@ class OfflineEngine(Protocol):
 
 
 class EmbeddedEngine:
-    """Joins in this process."""
+    """Joins in this process.
 
-    def column_names(self, rows: Any) -> list[str]:
-        return list(rows.columns) if hasattr(rows, "iloc") else to_table(rows).column_names
+    Parameters
+    ----------
+    workspace : Workspace, optional
+        How much memory a join may take, and where what does not fit waits.
+    """
+
+    def __init__(self, workspace: Workspace | None = None) -> None:
+        self._workspace = workspace
+
+    def accept(self, rows: Any) -> tuple[Any, list[str]]:
+        return accept_table(rows)
 
     def retrieve(
-        self, rows: Any, features: Sequence[Feature], read: Read, *, event_time: str, as_known: bool
+        self,
+        rows: Any,
+        features: Sequence[Feature],
+        read: Read,
+        *,
+        event_time: str,
+        as_known: bool,
+        progress: Progress | None = None,
     ) -> HistoricalFeatures:
-        table = rows if hasattr(rows, "iloc") else to_table(rows)
-        return retrieve(table, features, read, event_time=event_time, as_known=as_known)
+        return retrieve(
+            rows, features, read,
+            event_time=event_time, as_known=as_known, workspace=self._workspace, progress=progress,
+        )  # fmt: skip
+
+
+def accept_table(rows: Any) -> tuple[Any, list[str]]:
+    """A pandas table as it is, other rows as an Arrow table; and their columns.
+
+    Raises
+    ------
+    DataError
+        FEAT-10 when they are no table.
+    """
+    if hasattr(rows, "iloc"):
+        return rows, list(rows.columns)
+    table = to_table(rows)
+    return table, table.column_names
 
 
 def open_embedded(url: str = "embedded://", *, root: Path | None = None) -> EmbeddedEngine:
