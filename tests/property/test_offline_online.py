@@ -16,14 +16,18 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from millrace.core.clock import ManualClock
+from millrace.core.clock import ManualClock, to_micros
 from millrace.features import aggregation as mr
+from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.derive import derive
 from millrace.features.entity import Entity
+from millrace.features.events import read_events
 from millrace.features.expression import col
+from millrace.features.keys import key_packer
 from millrace.features.lmdb_store import open_lmdb
 from millrace.features.store import FeatureStore
+from millrace.features.tail import merge_tails, retention_of
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
 
@@ -247,6 +251,29 @@ def test_in_lmdb(view: FeatureView, log: Any, moments: list[float], now: int) ->
         store.materialize_incremental(minute(SPAN_MINUTES + 1))
         assert_online_is_offline(store, table, minute(now), moments)
         online.close()
+
+
+@settings(quiet, max_examples=200)
+@given(definitions(), batches, nows)
+def test_packing_leaves_out_what_merging_would(view: FeatureView, log: Any, now: int) -> None:
+    events = read_events(pa.concat_tables([to_rows(batch) for batch in log]), view)
+    retention, moment = retention_of(view, 180_000_000), to_micros(minute(now))
+
+    whole = dict(pack_events(events, view, is_replay=False))
+    trimmed = dict(pack_events(events, view, is_replay=False, retention=retention, now=moment))
+
+    assert trimmed == {key: merge_tails(None, data, retention, moment) for key, data in whole.items()}
+    assert (
+        list(trimmed)
+        == [key_packer(view.keys, None)(dict(zip(view.keys, row, strict=True))) for row in unique_keys(events)]
+        or not view.keys
+    )
+
+
+def unique_keys(events: Any) -> list[tuple[Any, ...]]:
+    """Keys without nulls, in the order in which they come first."""
+    rows = zip(*[array.to_pylist() for array in events.keys], strict=True)
+    return list(dict.fromkeys(row for row in rows if None not in row))
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 127, 128, 129, 1000, 20_000])

@@ -23,7 +23,7 @@ HEADER = struct.Struct("<BBHIq")
 FORM = 1
 HAS_CREATED = 1
 IS_REPLAY = 2
-"""Flag of a batch read from the log: its order is the order of writing."""
+"""Flag of a batch read from the log: its order is the order of writing. Of what is stored it says nothing."""
 SINCE_EVER = -(2**63)
 """Nothing was trimmed yet."""
 
@@ -75,6 +75,12 @@ class Layout:
         slots = "".join("d" if kind == "float" else "Q" if kind in LONG_KINDS else "q" for kind in kinds)
         self.event = struct.Struct(self.times.format + "Q" * self.words + slots + ("Q" if self.has_texts else ""))
         self.width = self.event.size
+
+    def header(self, count: int, since: int, *, is_replay: bool) -> bytes:
+        """What stands before the events."""
+        flags = (HAS_CREATED if self.has_created else 0) | (IS_REPLAY if is_replay else 0)
+        head = HEADER.pack(FORM, flags, len(self.kinds), count, since)
+        return head + self.letters.ljust(self.start - HEADER.size, b"\0")
 
     def is_true(self, event: tuple[Any, ...], column: int) -> bool:
         """Whether an event's value in a column is true, and not null."""
@@ -130,9 +136,8 @@ def pack_tail(
     layout: Layout, events: bytes, texts: bytes, *, since: int = SINCE_EVER, is_replay: bool = False
 ) -> bytes:
     """Packed events in one piece; inverse of `open_tail`."""
-    flags = (HAS_CREATED if layout.has_created else 0) | (IS_REPLAY if is_replay else 0)
-    header = HEADER.pack(FORM, flags, len(layout.kinds), len(events) // layout.width, since)
-    return b"".join((header, layout.letters.ljust(layout.start - HEADER.size, b"\0"), events, texts))
+    header = layout.header(len(events) // layout.width, since, is_replay=is_replay)
+    return b"".join((header, events, texts))
 
 
 def damaged() -> StoreError:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -95,7 +95,11 @@ def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -
         layout = _common(tail.layout, batch.layout)
         tail, batch = _convert(tail, layout), _convert(batch, layout)
     merged = _insert(tail, batch)
-    return old if merged is None else _trim(merged, retention, now)
+    # What the batch left out was needed by no read since then, which now holds for both together.
+    since = max(tail.since, batch.since)
+    if merged is None and since == tail.since:
+        return old
+    return _trim(replace(merged or tail, since=since), retention, now)
 
 
 def _insert(tail: Tail, batch: Tail) -> Tail | None:
