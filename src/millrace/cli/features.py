@@ -71,8 +71,12 @@ def materialize(options: argparse.Namespace) -> int:
 def get_features(options: argparse.Namespace) -> int:
     """Print values."""
     wiring = open_wiring(options)
-    plan = wiring.features.plan(options.feature)
-    row = {name: _key_value(text) for name, _, text in (pair.partition("=") for pair in options.key)}
+    store = wiring.features
+    # A view wins over a service of its name, as it does in a list of features.
+    plan = store.plan([one if one in store.definitions else store.services.get(one, one) for one in options.feature])
+    floats = {name for name, field in plan.fields.items() if field.kind == "float"}
+    pairs = [pair.partition("=") for pair in options.key]
+    row = {name: _key_value(text, is_float=name in floats) for name, _, text in pairs}
     at = options.at
     answer = plan.lookup([row], at)
     statuses = answer.statuses
@@ -88,6 +92,9 @@ def get_features(options: argparse.Namespace) -> int:
     return 0
 
 
-def _key_value(text: str) -> int | str:
-    """A key as the store holds it: a whole number where it reads as one."""
-    return int(text) if text.lstrip("-").isdigit() else text
+def _key_value(text: str, *, is_float: bool) -> int | float | str:
+    """A key as the store holds it: a whole number where it reads as one. What a request brings may be a float."""
+    try:
+        return float(text) if is_float else int(text) if text.lstrip("-").isdigit() else text
+    except ValueError:
+        return text  # it is refused with the name of what it was meant for

@@ -199,9 +199,7 @@ class _Window:
         own = self._layout.kinds[column]
         kept = events[self._is_there(events, column)]
         if rule.kind == "count_distinct" and own == "string":
-            values = [self._value(rule, event) for event in kept]
-            codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
-            return np.array([codes[value] for value in values], dtype=np.int64)
+            return self._codes(kept, column)
         slots = np.ascontiguousarray(kept[:, self._layout.first_slot + column])
         if own == "float":
             slots = slots.view(np.float64)
@@ -209,6 +207,15 @@ class _Window:
             slots = slots.astype(np.float64)
         # + 0 turns -0.0 into 0.0, which is the same value in other bits.
         return (slots + slots.dtype.type(0)).view(np.int64) if rule.kind == "count_distinct" else slots
+
+    def _codes(self, events: Ints, column: int) -> Ints:
+        """A number for each text, equal texts having equal numbers; a text need not be decoded for that."""
+        slots = events[:, self._layout.first_slot + column]
+        begins = self._texts + events[:, -1] + (slots & 0xFFFFFFFF)
+        spans = zip(begins.tolist(), (begins + (slots >> 32)).tolist(), strict=True)
+        codes: dict[bytes, int] = {}
+        found = (codes.setdefault(self._data[begin:end], len(codes)) for begin, end in spans)
+        return np.fromiter(found, dtype=np.int64, count=len(events))
 
     def _value(self, rule: Aggregation, words: Ints) -> Any:
         assert rule.column is not None
