@@ -24,7 +24,6 @@ from millrace.features.derive import derive
 from millrace.features.entity import Entity
 from millrace.features.events import read_events
 from millrace.features.expression import col
-from millrace.features.keys import key_packer
 from millrace.features.lmdb_store import open_lmdb
 from millrace.features.store import FeatureStore
 from millrace.features.tail import merge_tails, retention_of
@@ -119,7 +118,8 @@ def definitions(draw: st.DrawFn) -> FeatureView:
         "days": mr.days_since_last(), "last_li": "li", "last_ls": "ls",
         "last_k_s": mr.last_k("s", draw(st.integers(1, 4))),
         "last_where": mr.last("i", where=draw(conditions)), "lag_where": mr.lag("i", 1, where=draw(conditions)),
-        "last_k_where": mr.last_k("f", 2, where=draw(conditions)), "days_where": mr.days_since_last(where=draw(conditions)),
+        "last_k_where": mr.last_k("f", 2, where=draw(conditions)),
+        "days_where": mr.days_since_last(where=draw(conditions)),
         "first_w": mr.first("i", window=draw(spans)), "last_w": mr.last("s", window=draw(spans)),
         "last_k_w": mr.last_k("when", 3, window=draw(spans), where=draw(conditions)),
         "since_first": mr.days_since_first(window=draw(spans), where=draw(conditions)),
@@ -263,17 +263,6 @@ def test_packing_leaves_out_what_merging_would(view: FeatureView, log: Any, now:
     trimmed = dict(pack_events(events, view, is_replay=False, retention=retention, now=moment))
 
     assert trimmed == {key: merge_tails(None, data, retention, moment) for key, data in whole.items()}
-    assert (
-        list(trimmed)
-        == [key_packer(view.keys, None)(dict(zip(view.keys, row, strict=True))) for row in unique_keys(events)]
-        or not view.keys
-    )
-
-
-def unique_keys(events: Any) -> list[tuple[Any, ...]]:
-    """Keys without nulls, in the order in which they come first."""
-    rows = zip(*[array.to_pylist() for array in events.keys], strict=True)
-    return list(dict.fromkeys(row for row in rows if None not in row))
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 127, 128, 129, 1000, 20_000])
