@@ -15,12 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.features import overlap
 from millrace.features.aggregation import Kind
 from millrace.features.columns import ARRAYS, Bools, Column, Ints, to_column
 from millrace.features.field import ValueKind
 
 Values = npt.NDArray[Any]
 
+_LONG = 20_000
+"""Values from which on a segment is worked on by itself."""
 _GATHER_ROWS = 4_000_000
 """Values copied at a time where slices overlap and each needs its own copy: 32 MB."""
 
@@ -68,8 +71,13 @@ def aggregate(kind: Kind, values: Values, starts: Ints, ends: Ints) -> tuple[Val
 
 def _sum(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
     is_filled = ends > starts
+    if values.dtype == np.int64 and overlap.is_worth_it(values, ends - starts):
+        totals, is_within = overlap.int_sums(values, starts, ends)
+        return totals, is_filled & is_within
+    if values.dtype == np.float64:
+        return _float_sums(values, starts, ends), is_filled
     totals = _reduce(np.add, values, starts, ends)
-    if values.dtype == np.int64 and len(values):
+    if len(values):
         # Sums wrap at 2^64; one that did is 2^64 off, which a float sum of the same values sees.
         estimate = _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
         is_filled &= np.abs(totals.astype(np.float64) - estimate) < 2.0**62
@@ -77,18 +85,31 @@ def _sum(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
 
 
 def _mean(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    totals = _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
     lengths = ends - starts
-    return totals / np.maximum(lengths, 1), lengths > 0
+    return _float_sums(values, starts, ends) / np.maximum(lengths, 1), lengths > 0
+
+
+def _float_sums(values: Values, starts: Ints, ends: Ints) -> Values:
+    if overlap.is_worth_it(values, ends - starts):
+        whole = overlap.whole_numbers(values)
+        if whole is not None:
+            return overlap.int_sums(whole, starts, ends)[0].astype(np.float64)
+    return _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
+
+
+def _extremes(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
+    values = values + values.dtype.type(0)
+    is_long = overlap.is_worth_it(values, ends - starts)
+    return (overlap.extremes if is_long else _reduce)(function, values, starts, ends), ends > starts
 
 
 def _min(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
-    return _reduce(np.minimum, values + values.dtype.type(0), starts, ends), ends > starts
+    return _extremes(np.minimum, values, starts, ends)
 
 
 def _max(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    return _reduce(np.maximum, values + values.dtype.type(0), starts, ends), ends > starts
+    return _extremes(np.maximum, values, starts, ends)
 
 
 def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
@@ -96,11 +117,17 @@ def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
     means, _ = _mean(values, starts, ends)
     lengths = ends - starts
     squares = np.zeros(len(lengths), dtype=np.float64)
-    for part in chunks(lengths, _GATHER_ROWS):
-        rows, bounds = expand(starts[part], ends[part])
-        with np.errstate(invalid="ignore", over="ignore"):
-            distances = values[rows] - np.repeat(means[part], lengths[part])
-            squares[part] = _reduce(np.add, distances * distances, bounds[:-1], bounds[1:])
+    is_long = lengths > _LONG
+    with np.errstate(invalid="ignore", over="ignore"):
+        for place in np.flatnonzero(is_long).tolist():
+            distances = values[starts[place] : ends[place]] - means[place]
+            squares[place] = np.add.reduceat(distances * distances, [0])[0]
+        short = np.flatnonzero(~is_long)
+        for part in chunks(lengths[short], _GATHER_ROWS):
+            some = short[part]
+            rows, bounds = expand(starts[some], ends[some])
+            distances = values[rows] - np.repeat(means[some], lengths[some])
+            squares[some] = _reduce(np.add, distances * distances, bounds[:-1], bounds[1:])
     with np.errstate(invalid="ignore"):
         return np.sqrt(squares / np.maximum(lengths - 1, 1)), lengths > 1
 
@@ -112,6 +139,8 @@ def _count_distinct(codes: Values, starts: Ints, ends: Ints) -> Ints:
     before = np.full(len(codes), -1, dtype=np.int64)
     before[ascending[1:][is_repeated]] = ascending[:-1][is_repeated]
     lengths = ends - starts
+    if overlap.is_worth_it(codes, lengths):
+        return overlap.distinct_counts(before, starts, ends)
     counts = np.zeros(len(lengths), dtype=np.int64)
     for part in chunks(lengths, _GATHER_ROWS):
         rows, bounds = expand(starts[part], ends[part])
@@ -137,7 +166,7 @@ def codes_of(column: Column) -> Ints:
 
 def divide(numerator: pa.Array, denominator: pa.Array) -> pa.Array:
     """One by the other as float, null where either is null, the divisor is 0, or the result is not a number."""
-    above, below = (to_column(part.cast(pa.float64())) for part in (numerator, denominator))
+    above, below = (to_column(part.cast(pa.float64(), safe=False)) for part in (numerator, denominator))
     is_valid = above.valid & below.valid & (below.values != 0)
     with np.errstate(invalid="ignore", over="ignore"):
         results = above.values / np.where(is_valid, below.values, 1.0)

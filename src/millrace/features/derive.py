@@ -109,9 +109,9 @@ def _number(value: Any) -> Any:
 
 
 def _divide(numerator: Any, denominator: Any) -> Any:
-    divisor = denominator.cast(pa.float64())
+    divisor = denominator.cast(pa.float64(), safe=False)
     divisor = pc.if_else(pc.equal(divisor, 0.0), pa.scalar(None, pa.float64()), divisor)
-    return _no_nan(pc.divide(numerator.cast(pa.float64()), divisor))
+    return _no_nan(pc.divide(numerator.cast(pa.float64(), safe=False), divisor))
 
 
 def _alike(left: Any, right: Any) -> tuple[Any, Any]:
