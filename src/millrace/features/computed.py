@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pyarrow as pa
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.columns import ARROW_TYPES, kind_of, to_column
 from millrace.features.field import Field, dtype_of
-from millrace.features.historical import HistoricalFeatures
+from millrace.features.offline import OfflineAnswer
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import Request
 
@@ -78,17 +80,22 @@ def check_rows_alone(request: Request, stored: Columns, rows: int, *, given: Col
                 )
 
 
-def with_computed(found: HistoricalFeatures, request: Request) -> HistoricalFeatures:
+def with_computed(found: OfflineAnswer, request: Request) -> OfflineAnswer:
     """The answer with what is worked out on demand, in the order asked, and without what was only an input."""
-    table = found.table
+    # What was read is needed no more, and its sources may hold whole frames: it need not travel to other machines.
+    lean, inputs = replace(request, stored=()), [feature.name for feature in request.stored]
+    return found.map(partial(_with_answers, lean, inputs), request.names)
+
+
+def _with_answers(request: Request, inputs: Sequence[str], table: pa.Table) -> pa.Table:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     given = {name: columns[name] for name in request.fields if name in columns}
     answers = compute(request, columns, table.num_rows, given=given)
     check_rows_alone(request, columns, table.num_rows, given=given, answers=answers)
-    kept = table.drop_columns([feature.name for feature in request.stored])
+    kept = table.drop_columns(list(inputs))
     for name in request.names:
         kept = kept.append_column(name, answers[name] if name in answers else table[name])
-    return HistoricalFeatures(kept, request.names, found.as_known, found.rows)
+    return kept
 
 
 def _given(one: Field, given: Columns, view: OnDemandView) -> pa.Array:

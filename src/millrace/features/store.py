@@ -15,9 +15,10 @@ from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
 from millrace.features.computed import with_computed
 from millrace.features.events import Events, read_events
-from millrace.features.historical import HistoricalFeatures, by_name, retrieve
+from millrace.features.historical import by_name
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
+from millrace.features.offline import EmbeddedEngine, OfflineAnswer, OfflineEngine
 from millrace.features.online import OnlineStore
 from millrace.features.request import View, Wanted, resolve
 from millrace.features.service import FeatureService
@@ -55,6 +56,8 @@ class FeatureStore:
         Adds rows to the log behind a source; how many were new. Without it rows can be pushed online only.
     workspace : Workspace
         How much memory a join or a materialization may take, and where what does not fit waits.
+    engine : OfflineEngine, optional
+        Works out features of the past, instead of this process.
     earlier : callable () -> FeatureViews, optional
         Definitions of before that something still reads: `materialize` and `push` feed them too.
 
@@ -76,6 +79,7 @@ class FeatureStore:
         services: Sequence[FeatureService] = (),
         append: Append | None = None,
         workspace: Workspace | None = None,
+        engine: OfflineEngine | None = None,
         earlier: Callable[[], Iterable[FeatureView]] = tuple,
     ) -> None:
         self.definitions: Mapping[str, View] = by_name(views)
@@ -86,7 +90,7 @@ class FeatureStore:
         self._read = read
         self._append = append
         self._earlier = earlier
-        self._workspace = workspace
+        self._engine: OfflineEngine = engine or EmbeddedEngine(workspace)
         self._online = online
         self._clock = clock or SystemClock()
         self._materializer = (
@@ -105,12 +109,12 @@ class FeatureStore:
         as_known: bool = True,
         full_feature_names: bool = False,
         progress: Progress | None = None,
-    ) -> HistoricalFeatures:
+    ) -> OfflineAnswer:
         """Every row of `entity_df`, in its order, with the features as of its time.
 
         Parameters
         ----------
-        entity_df : pandas, polars or Arrow table, or list of dict
+        entity_df : pandas, polars or Arrow table, list of dict, or what else the engine takes
             Key columns and a time column; naive times are UTC. Other columns stay.
         features : sequence of str, view or FeatureService
             ``view:feature``, a view for all of its features, a service for its vector.
@@ -127,13 +131,11 @@ class FeatureStore:
             FEAT-01 to FEAT-04 for the features, FEAT-05 to FEAT-07 for the rows, FEAT-08 and FEAT-09 for the source,
             FEAT-14 when rows that do not fit in memory find no room on the disk.
         """
-        table = entity_df if hasattr(entity_df, "iloc") else to_table(entity_df)
-        names = list(table.columns) if hasattr(table, "iloc") else table.column_names
+        rows, names = self._engine.accept(entity_df)
         request = resolve(self.definitions, features, full_feature_names=full_feature_names, taken=names)
-        found = retrieve(
-            table, request.stored, self._read,
-            event_time=event_time, as_known=as_known, workspace=self._workspace, progress=progress,
-        )  # fmt: skip
+        found = self._engine.retrieve(
+            rows, request.stored, self._read, event_time=event_time, as_known=as_known, progress=progress
+        )
         return with_computed(found, request) if request.computed else found
 
     def get_training_features(
