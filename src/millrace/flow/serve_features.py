@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 6566
 """Feast's own."""
 
-_LOCAL = ("lmdb", "memory", "sqlite")
+_LOCAL = ("lmdb", "memory", "snapshot", "sqlite")
 """Online stores that answer from this machine, in microseconds."""
 
 

@@ -13,9 +13,11 @@ from millrace.core.clock import ManualClock
 from millrace.features.aggregation import last, mean
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
+from millrace.features.field import Field
 from millrace.features.http_access import Access
 from millrace.features.http_app import FeatureApp
 from millrace.features.http_lookup import Limits
+from millrace.features.on_demand import on_demand
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
@@ -48,7 +50,19 @@ def make_views():
         FeatureView("fresh", entity=customer, source=orders, features={"amount": last("amount")}, ttl="20d"),
         FeatureView("recent", entity=customer, source=orders, features={"mean_items": mean("items", window="30d")}),
         FeatureView("world", entity=None, source=orders, features={"newest_items": last("items")}),
+        with_extra(),
     ]
+
+
+def with_extra():
+    @on_demand(inputs={"items": "orders:items", "extra": Field("extra", "float")}, outputs={"total": "float"})
+    def summed(items, extra):
+        """Items and what the request brings along."""
+        if (extra < 0).any():
+            raise ValueError("less than nothing")
+        return {"total": items + extra}
+
+    return summed
 
 
 class Store:

@@ -160,3 +160,16 @@ def test_a_view_that_is_filled_later_is_found_by_the_same_request():
 
 def test_fields_that_newer_clients_send_are_passed_over(shop):
     assert features(shop.app, ["orders:items"], {"customer_id": [1]}, something_new=[1]).status == 200
+
+
+def test_features_on_demand_take_their_inputs_from_the_entities(shop):
+    reply = features(shop.app, ["summed:total", "orders:items"], {"extra": [0.5, 1], "customer_id": [2, 9]})
+
+    results = reply.results()
+    assert list(results) == ["customer_id", "total", "items"]
+    assert results["total"] == {
+        "values": [7.5, None],
+        "statuses": ["PRESENT", "NULL_VALUE"],
+        "event_timestamps": [NO_TIME, NO_TIME],
+    }
+    assert results["items"]["values"] == [7, None]

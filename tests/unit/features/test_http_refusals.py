@@ -97,6 +97,18 @@ def test_unknown_paths_and_methods_are_told(shop):
     assert ask(shop.app, "/health", method="HEAD").body == b""
 
 
+def test_what_a_function_needs_and_does_not_get_is_told(shop):
+    missing = features(shop.app, ["summed:total"], ONE)
+    wrong = features(shop.app, ["summed:total"], {**ONE, "extra": ["a"]})
+    failed = features(shop.app, ["summed:total"], {**ONE, "extra": [-1.0]})
+
+    assert [(reply.status, problem(reply)["code"]) for reply in (missing, wrong, failed)] == [
+        (400, "FEAT-30"),
+        (400, "FEAT-31"),
+        (500, "FEAT-32"),
+    ]
+
+
 # --- a store that does not answer
 
 
@@ -339,7 +351,9 @@ def test_features_lists_what_can_be_asked_for(shop):
     listed = ask(shop.app, "/features").json()
 
     views = {view["name"]: view for view in listed["views"]}
-    assert list(views) == ["orders", "fresh", "recent", "world"]
+    assert list(views) == ["orders", "fresh", "recent", "world", "summed"]
+    assert views["summed"]["description"] == "Items and what the request brings along."
+    assert views["summed"]["features"] == [{"reference": "summed:total"}]
     assert views["fresh"]["keys"] == ["customer_id"]
     assert views["fresh"]["ttl_s"] == 20 * 86400
     assert views["fresh"]["materialized_until"] == to_text(NOW)
