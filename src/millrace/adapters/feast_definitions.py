@@ -234,8 +234,9 @@ def _listed(text: str) -> tuple[str, ...]:
 
 
 def _tags(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Words for Feast's pairs, sorted: its registry keeps no order."""
     own = (ENTITY_TAG, EVENT_KEY_TAG, SOURCE_TAG)
-    return tuple(f"{name}={value}" if value else name for name, value in tags.items() if name not in own)
+    return tuple(f"{name}={value}" if value else name for name, value in sorted(tags.items()) if name not in own)
 
 
 def _calling(view: Any, kinds: Mapping[str, str]) -> Callable[..., Any]:

@@ -234,10 +234,12 @@ class MillraceOfflineStore(OfflineStore):  # type: ignore[misc]
 
 
 def _through_feast(name: str) -> Any:
-    def call(*arguments: Any, **options: Any) -> Any:
-        from feast.infra.offline_stores.duckdb import DuckDBOfflineStore
+    def call(config: RepoConfig, *arguments: Any, **options: Any) -> Any:
+        from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 
-        return getattr(DuckDBOfflineStore, name)(*arguments, **options)
+        theirs = config.model_copy()
+        theirs._offline_store = DuckDBOfflineStoreConfig()  # it looks at the type before anything else
+        return getattr(DuckDBOfflineStore, name)(theirs, *arguments, **options)
 
     call.__name__ = name
     call.__doc__ = f"Feast's own `{name}`."
