@@ -111,7 +111,8 @@ class Prediction:
 
     `features` are the values the model saw, in its column order; `key` the entity key (empty for none);
     `event_time` the moment the prediction is about; `output` the answer (class or number); `scores` the class
-    probabilities, empty for regression.
+    probabilities, empty for regression. `supplied` names the features that the request brought itself instead of having
+    them looked up; None when that was not noted.
     """
 
     request_id: str
@@ -123,6 +124,7 @@ class Prediction:
     features: Sequence[Any]
     output: Any
     scores: Sequence[float] = ()
+    supplied: Sequence[str] | None = None
 
 
 def _plain(value: Any) -> Any:

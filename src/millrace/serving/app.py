@@ -227,9 +227,10 @@ def _records(served: Served, rows: Rows, answer: Answer, request_id: str, at: st
             features=values,
             output=output,
             scores=scores,
+            supplied=supplied,
         )
-        for place, (values, key, moment, output, scores) in enumerate(
-            zip(rows.values, rows.keys, rows.times, answer.outputs, answer.scores, strict=True)
+        for place, (values, key, moment, supplied, output, scores) in enumerate(
+            zip(rows.values, rows.keys, rows.times, rows.supplied, answer.outputs, answer.scores, strict=True)
         )
     ]
 

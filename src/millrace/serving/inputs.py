@@ -38,12 +38,16 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Rows(msgspec.Struct):
-    """What the model is asked: n rows of values in its column order, with the n keys and moments they are about."""
+    """What the model is asked: n rows of values in its column order, with the n keys and moments they are about.
+
+    `supplied` names, for each row, the features that the request brought instead of having them looked up.
+    """
 
     values: list[list[Any]]
     keys: list[dict[str, Any]]
     times: list[datetime]
     is_batch: bool
+    supplied: list[list[str]]
 
 
 class InputReader:
@@ -55,6 +59,7 @@ class InputReader:
         self._columns = [
             (column.name, _ACCEPTED[column.type], column.type, column.feature) for column in manifest.columns
         ]
+        self._supplied = [(place, column.name) for place, column in enumerate(manifest.columns) if column.feature]
         self._features = {
             position: column.feature
             for position, column in enumerate(manifest.columns)
@@ -84,8 +89,9 @@ class InputReader:
             values.append(self._read_row(given, request.key is not None, place, problems))
         if problems:
             raise _refusal(problems)
+        supplied = [[name for place, name in self._supplied if row[place] is not _MISSING] for row in values]
         self._fill(values, keys, times)
-        return Rows(values, keys, times, is_batch)
+        return Rows(values, keys, times, is_batch, supplied)
 
     def _count(self, request: Request, problems: list[ModelError]) -> int:
         lengths = {

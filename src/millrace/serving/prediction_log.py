@@ -51,6 +51,7 @@ class _Line(msgspec.Struct):
     features: Sequence[Any]
     output: Any
     scores: Sequence[float]
+    supplied: Sequence[str] | None = None
 
 
 class PredictionLog:
