@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -22,6 +23,7 @@ from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
+from millrace.features.workspace import Workspace
 
 Ask = Callable[..., list[Any]]
 
@@ -315,3 +317,103 @@ def test_only_the_times_that_can_matter_are_read(customer: Entity, make_store: A
 
     tick = timedelta(microseconds=1)
     assert calls == [("orders", None, day(19) + tick), ("orders", day(6), day(19) + tick)]
+
+
+def test_a_row_whose_values_are_all_expired_or_to_come_is_kept_and_null(ask: Ask) -> None:
+    asked = [(1, day(0)), (1, day(9)), (2, day(1)), (2, day(3.5)), (9, day(2))]
+
+    assert ask("amount", ONE, asked, ttl="1d") == [None] * 5
+    assert ask(mr.sum("amount", window="3d"), ONE, asked, ttl="1d") == [None] * 5
+
+
+def test_rows_of_one_key_and_time_with_other_labels_stay_apart(customer: Entity, make_store: Any) -> None:
+    view = FeatureView("v", entity=customer, source=make_source(), features={"x": "amount"})
+    rows = {"customer_id": [1, 1, 2, 1], "event_time": [day(2)] * 4, "label": ["b", "a", "c", "a"]}
+
+    table = make_store(view, ONE).get_historical_features(rows, ["v"]).to_arrow()
+
+    assert table.select(["customer_id", "label", "x"]).to_pylist() == [
+        {"customer_id": 1, "label": "b", "x": 20}, {"customer_id": 1, "label": "a", "x": 20},
+        {"customer_id": 2, "label": "c", "x": 7}, {"customer_id": 1, "label": "a", "x": 20},
+    ]  # fmt: skip
+
+
+def test_of_two_views_one_may_have_nothing(customer: Entity, make_store: Any) -> None:
+    views = [
+        FeatureView("short", entity=customer, source=make_source(), features={"x": "amount"}, ttl="1h"),
+        FeatureView("long", entity=customer, source=make_source(), features={"x": "amount", "n": mr.count()}),
+    ]
+    rows = {"customer_id": [1, 2, 3], "event_time": [day(3)] * 3}
+
+    table = make_store(views, ONE).get_historical_features(rows, ["short:x", "long"], full_feature_names=True).table
+
+    assert table.select(["short__x", "long__x", "long__n"]).to_pylist() == [
+        {"short__x": None, "long__x": 20, "long__n": 2}, {"short__x": None, "long__x": 7, "long__n": 1},
+        {"short__x": None, "long__x": None, "long__n": None},
+    ]  # fmt: skip
+
+
+def test_columns_of_the_rows_may_be_called_as_those_of_the_source(customer: Entity, make_store: Any) -> None:
+    view = FeatureView("v", entity=customer, source=make_source(created="made"), features={"x": "amount"})
+    log = orders([(1, day(1), day(1), 10)], "customer_id ts made amount")
+    rows = {"customer_id": [1], "ts": ["not a time"], "amount": [-1.5], "made": [None], "event_time": [day(2)]}
+
+    table = make_store(view, log).get_historical_features(rows, ["v"]).to_arrow()
+
+    assert table.to_pylist() == [
+        {"customer_id": 1, "ts": "not a time", "amount": -1.5, "made": None, "event_time": day(2), "x": 10}
+    ]
+
+
+def test_a_null_in_any_part_of_a_key_is_nobody(make_store: Any) -> None:
+    view = FeatureView(
+        "v", entity=Entity("pair", key=("shop", "id")), source=make_source(), features={"x": "amount", "n": mr.count()}
+    )
+    log = orders([("a", 1, day(1), 1), (None, 1, day(1), 2), ("a", None, day(1), 3)], "shop id ts amount")
+    rows = {"shop": ["a", None, "a", None, "b"], "id": [1, 1, None, None, 1], "event_time": [day(2)] * 5}
+
+    table = make_store(view, log).get_historical_features(rows, ["v"]).to_arrow()
+
+    assert table["x"].to_pylist() == [1, None, None, None, None]
+    assert table["n"].to_pylist() == [1, None, None, None, None]
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_it_is_what_the_asof_join_of_a_database_answers(make_store: Any, is_split: bool) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    rng = np.random.default_rng(11)
+
+    def times(size: int) -> pa.Array:
+        return pa.array(rng.permutation(10_000_000)[:size] * 1_000_000 + 1_704_067_200_000_000).cast(TIME)
+
+    size = 60_000
+    log = pa.table(
+        {
+            "customer_id": pa.array(rng.integers(0, 3_000, size) * 2**45 - 2**55, mask=rng.random(size) < 0.01),
+            "ts": times(size),
+            "amount": pa.array(rng.integers(-(2**62), 2**62, size), mask=rng.random(size) < 0.1),
+            "text": pa.array([f"t{number}" for number in rng.integers(0, 999, size)]),
+        }
+    )
+    asked = {"customer_id": rng.integers(0, 3_100, size) * 2**45 - 2**55, "event_time": times(size)}
+    asked["event_time"] = pa.concat_arrays([asked["event_time"].slice(0, size // 2), log["ts"].chunk(0)[: size // 2]])
+    rows = pa.table(asked)
+    view = FeatureView(
+        "v", entity=Entity("c", key="customer_id"), source=make_source(), features={"x": "amount", "t": "text"}
+    )
+
+    workspace = Workspace(memory_bytes=2_000_000 if is_split else None)
+    found = make_store(view, log, workspace=workspace).get_historical_features(rows, ["v"]).to_arrow()
+
+    connection = duckdb.connect()
+    connection.register("log", log)
+    connection.register("asked", rows)
+    expected = connection.sql(
+        """
+        WITH numbered AS (SELECT *, row_number() OVER () AS place FROM asked)
+        SELECT log.amount AS x, log.text AS t FROM numbered ASOF LEFT JOIN log
+        ON numbered.customer_id = log.customer_id AND numbered.event_time >= log.ts ORDER BY place
+        """
+    ).to_arrow_table()
+    assert found.select(["x", "t"]).cast(expected.schema).equals(expected)
+    assert 0 < found["x"].null_count < size / 2
