@@ -94,7 +94,7 @@ def test_feast_apply_takes_it_and_it_answers_the_same(shop, tmp_path, stores):
     export = to_feast(tmp_path / "repo", shop, project="shop", at=moments, stores=stores)
     store = feast_apply(tmp_path / "repo")
 
-    assert export.views == ("newest", "renamed", "visits", "everybody", "spend")
+    assert export.views == ("everybody", "newest", "renamed", "spend", "visits")
     assert export.computed == ("spend",)
     assert export.findings == ()
     asked = pd.DataFrame(

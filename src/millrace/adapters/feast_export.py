@@ -114,7 +114,9 @@ def to_feast(
     _check(folder, project, stores)
     found = list(definitions)
     writing = _Writing(folder.resolve(), Path(root).resolve(), [as_utc(one) for one in at])
-    for view in dict.fromkeys(one for one in found if isinstance(one, FeatureView)):
+    views = {one.name: one for one in found if isinstance(one, FeatureView)}.values()
+    # Of the views of one source, one that renames nothing gives the source its plain name.
+    for view in sorted(views, key=lambda one: (_plain_columns(one) != {name: name for name in one.rules}, one.name)):
         _write_view(writing, view)
     for one in found:
         if isinstance(one, OnDemandView):
@@ -132,9 +134,14 @@ def to_feast(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "feature_store.yaml").write_text(settings_text(project, stores))
     (folder / "definitions.py").write_text(
-        module_text(*(part.values() for part in (writing.entities, writing.sources, writing.views, services)))
+        module_text(*(_sorted(part) for part in (writing.entities, writing.sources, writing.views, services)))
     )
-    return FeastExport(folder, tuple(writing.views), tuple(services), tuple(writing.computed), tuple(writing.findings))
+    views_written, served = tuple(sorted(writing.views)), tuple(sorted(services))
+    return FeastExport(folder, views_written, served, tuple(writing.computed), tuple(writing.findings))
+
+
+def _sorted(texts: Mapping[str, str]) -> list[str]:
+    return [texts[name] for name in sorted(texts)]
 
 
 def _check(folder: Path, project: str, stores: str) -> None:
