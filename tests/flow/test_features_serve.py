@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -81,6 +82,53 @@ def test_a_project_is_served_pushed_into_and_ended_by_a_signal(orders):
         assert not (orders / "ready.json").exists()
         told = process.stderr.read()
         assert told == f"features of development: {url}/get-online-features\n"
+
+
+def test_a_long_materialization_ends_with_the_server_and_goes_on_with_the_next(orders):
+    project = (orders / "project.py").read_text()
+    # Each interval waits until the test has sent its signal.
+    edit(
+        orders,
+        "import millrace as mr\n",
+        """import millrace as mr
+import pathlib, time
+from millrace.features import materialization
+
+plain = materialization.Materializer.write
+def write(self, *arguments, **options):
+    here = pathlib.Path(__file__).parent
+    (here / "began").touch()
+    while not (here / "go_on").exists():
+        time.sleep(0.01)
+    plain(self, *arguments, **options)
+materialization.Materializer.write = write
+""",
+    )
+    body = {"start_ts": "2024-01-01T00:00:00Z", "end_ts": "2024-03-01T00:00:00Z"}
+    try:
+        with serving(orders, MILLRACE_FEATURES_TOKEN=TOKEN) as (url, process), ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, url, "/materialize", body, token=TOKEN)
+            wait_until((orders / "began").exists, "the first interval")
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not is_listening(url), "the end of the server")
+            (orders / "go_on").touch()
+            status, answer = asked.result(60)
+            assert (status, answer["error"]["code"]) == (409, "FEAT-54")
+            assert process.wait(20) == 0
+        with serving(orders, MILLRACE_FEATURES_TOKEN=TOKEN) as (url, _):
+            status, answer = ask(url, "/materialize", body, token=TOKEN)
+            assert status == 200
+            assert answer["rows"]["history"] == 2000 - 30 * 48  # the interval that was done is not done again
+    finally:
+        (orders / "project.py").write_text(project)
+
+
+def is_listening(url):
+    try:
+        ask(url, "/health")
+    except OSError:
+        return False
+    return True
 
 
 def test_what_was_pushed_survives_a_kill(orders):

@@ -115,6 +115,10 @@ class FeatureApp:
             self.metrics.requests[path, reply.status] += 1
         await send_reply(send, reply, has_body=method != "HEAD")
 
+    def stop(self) -> None:
+        """The server was told to end: what takes long ends early."""
+        self._writes.stop()
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """While the server runs; leaving it ends the threads."""

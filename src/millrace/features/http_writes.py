@@ -94,9 +94,13 @@ class FeatureWrites:
             )
         )
 
-    def close(self) -> None:
-        """Stop a materialization after the interval it is in, and wait for what is being written."""
+    def stop(self) -> None:
+        """Let a materialization end after the interval it is in."""
         self._is_closing = True
+
+    def close(self) -> None:
+        """`stop`, and wait for what is being written."""
+        self.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _alone(self, work: Callable[[], dict[str, int]]) -> dict[str, int]:

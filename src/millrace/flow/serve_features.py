@@ -47,9 +47,10 @@ class FeatureServer:
     ) -> None:
         from millrace.serving.asgi_server import AsgiServer
 
+        self._http = AsgiServer(host, port, ready_file=ready_file, on_ready=on_ready, on_stop=self._stopping)
         self._wiring = wiring
-        self._http = AsgiServer(host, port, ready_file=ready_file, on_ready=on_ready)
         self._variables = os.environ if variables is None else variables
+        self._app: FeatureApp | None = None
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what is being answered.
@@ -59,19 +60,26 @@ class FeatureServer:
         ServiceError
             SERVE-01 when the address cannot be taken.
         """
-        self._http.bind()
-        app = make_app(self._wiring, self._variables)
+        app = self._prepare()
         self._http.run(app, app.working())
 
     def start(self) -> str:
         """Serve in a thread of this process; returns the URL."""
-        self._http.bind()
-        app = make_app(self._wiring, self._variables)
+        app = self._prepare()
         return self._http.start(app, app.working())
 
     def stop(self) -> None:
         """End `run` or `start` as SIGTERM would."""
         self._http.stop()
+
+    def _prepare(self) -> FeatureApp:
+        self._http.bind()  # first: who cannot have the address opens nothing
+        self._app = make_app(self._wiring, self._variables)
+        return self._app
+
+    def _stopping(self) -> None:
+        if self._app is not None:
+            self._app.stop()
 
 
 def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:

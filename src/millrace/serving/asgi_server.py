@@ -40,6 +40,9 @@ class AsgiServer:
         How long requests that are being answered may take after SIGTERM.
     on_ready : callable, optional
         Called with the URL when requests are taken.
+    on_stop : callable, optional
+        Called when the server is told to end, before the last requests are answered; also by a signal, so it only
+        sets a flag.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class AsgiServer:
         ready_file: Path | None = None,
         drain_seconds: int = 10,
         on_ready: Callable[[str], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self.url = ""
         self._host = host
@@ -57,6 +61,7 @@ class AsgiServer:
         self._ready_file = ready_file
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._socket: socket.socket | None = None
         self._uvicorn: Any = None
         self._thread: threading.Thread | None = None
@@ -102,7 +107,7 @@ class AsgiServer:
     def stop(self) -> None:
         """End `run` or `start` as SIGTERM would."""
         if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
+            self._tell_to_exit()
         if self._thread is not None:
             self._thread.join()
 
@@ -123,6 +128,14 @@ class AsgiServer:
                 timeout_graceful_shutdown=self._drain_seconds,
             )
         )
+        handle_exit = self._uvicorn.handle_exit  # while it serves, signals are uvicorn's
+
+        def tell_and_exit(number: int, frame: object) -> None:
+            if self._on_stop is not None:
+                self._on_stop()
+            handle_exit(number, frame)
+
+        self._uvicorn.handle_exit = tell_and_exit
 
     def _serve(self, while_serving: AbstractContextManager[Any] | None) -> None:
         try:
@@ -164,6 +177,11 @@ class AsgiServer:
                 signal.signal(name, handler)
 
     def _ask_to_exit(self, number: int, frame: object) -> None:
+        self._tell_to_exit()
+
+    def _tell_to_exit(self) -> None:
+        if self._on_stop is not None:
+            self._on_stop()
         self._uvicorn.should_exit = True
 
 

@@ -334,7 +334,7 @@ def test_a_server_that_ends_stops_between_two_intervals(shop):
         for place in range(3):
             progress(place + 1, 3)
             told.append(place)
-            shop.app._writes._is_closing = True
+            shop.app.stop()
 
     shop.store.materialize = materialize
 
