@@ -62,7 +62,7 @@ def _value(expression: Expression, table: pa.Table, source: str) -> Any:
         return _column(parts[0], table, source)
     values = [_value(part, table, source) for part in parts]
     if operation in _ARITHMETIC:
-        return _no_nan(_ARITHMETIC[operation](*map(_number, values)))
+        return _no_nan(_ARITHMETIC[operation](*_alike(*map(_number, values))))
     if operation == "div":
         return _divide(*map(_number, values))
     if operation in _COMPARISONS:
@@ -118,7 +118,8 @@ def _alike(left: Any, right: Any) -> tuple[Any, Any]:
     """Both as one type: a whole number beside a float becomes one; text is never compared with a number."""
     kinds = {kind_of(left.type), kind_of(right.type)}
     if kinds == {"int", "float"}:
-        return left.cast(pa.float64()), right.cast(pa.float64())
+        # A whole number beyond 2^53 loses digits, as it does in every float: that is no reason to refuse it.
+        return left.cast(pa.float64(), safe=False), right.cast(pa.float64(), safe=False)
     if len(kinds - {"null"}) > 1:
         raise TypeError(f"{left.type} and {right.type} do not go together")
     return left, right
