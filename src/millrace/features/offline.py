@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -144,6 +145,37 @@ class EmbeddedEngine:
             rows, features, read,
             event_time=event_time, as_known=as_known, workspace=self._workspace, progress=progress,
         )  # fmt: skip
+
+
+class LateEngine:
+    """An engine that is opened when it is first asked: reads of the present need none.
+
+    Parameters
+    ----------
+    open_engine : callable () -> OfflineEngine
+    """
+
+    def __init__(self, open_engine: Callable[[], OfflineEngine]) -> None:
+        self._open = open_engine
+
+    @cached_property
+    def _engine(self) -> OfflineEngine:
+        return self._open()
+
+    def accept(self, rows: Any) -> tuple[Any, list[str]]:
+        return self._engine.accept(rows)
+
+    def retrieve(
+        self,
+        rows: Any,
+        features: Sequence[Feature],
+        read: Read,
+        *,
+        event_time: str,
+        as_known: bool,
+        progress: Progress | None = None,
+    ) -> OfflineAnswer:
+        return self._engine.retrieve(rows, features, read, event_time=event_time, as_known=as_known, progress=progress)
 
 
 def accept_table(rows: Any) -> tuple[Any, list[str]]:

@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "ledger": "sqlite:///.millrace/ledger.db",
     "blobs": ".millrace/blobs",
     "online": "lmdb:///.millrace/online",
+    "offline": "embedded://",
     "predictions": ".millrace/predictions",
     "server": "",
     "servers": {},
@@ -43,6 +44,7 @@ class Environment:
     ledger: str
     blobs: str
     online: str
+    offline: str
     predictions: Path
     server: str
     servers: Mapping[str, str]
@@ -273,6 +275,7 @@ def _environment(
         ledger=anchored(values["ledger"], root),
         blobs=anchored(values["blobs"], root),
         online=anchored(values["online"], root),
+        offline=values["offline"],
         predictions=root / values["predictions"],
         server=values["server"],
         servers=values["servers"],

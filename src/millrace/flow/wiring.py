@@ -68,6 +68,7 @@ class Wiring:
 
     @cached_property
     def features(self) -> FeatureStore:
+        from millrace.features.offline import LateEngine, open_offline
         from millrace.features.store import FeatureStore
         from millrace.flow.pinned_features import EarlierViews
 
@@ -79,6 +80,7 @@ class Wiring:
             clock=self.clock,
             services=list(self.project.services.values()),
             append=self.append,
+            engine=LateEngine(lambda: open_offline(self.environment.offline, root=self.project.root)),
             earlier=EarlierViews(self),
         )
 
