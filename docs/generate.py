@@ -27,6 +27,7 @@ PREFIXES = {
     "DEPLOY": "Releases and rollback",
     "DRIFT": "Comparing distributions",
     "EXTRA": "Optional packages",
+    "FEAST": "Feast repositories",
     "FEAT": "The feature store",
     "GATE": "Gates",
     "LEASE": "One process at a time",
