@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from millrace.cli.features_serve import add_serve
 from millrace.cli.options import a_time, command, open_project, open_wiring
-from millrace.cli.output import print_json, print_table
+from millrace.cli.output import print_json, print_table, progress
 
 
 def add(commands: Any) -> None:
@@ -51,12 +50,7 @@ def materialize(options: argparse.Namespace) -> int:
     """Fill the online store."""
     wiring = open_wiring(options)
     end = options.end or wiring.clock.now()
-    views = options.view or None
-
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\r{done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True)
-
+    views, show = options.view or None, progress("materializing")
     if options.start:
         result = wiring.features.materialize(options.start, end, views=views, progress=show)
     else:

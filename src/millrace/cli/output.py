@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
+
+_BAR = 30
+_REDRAW_S = 0.1
 
 
 def has_color(stream: Any = None) -> bool:
@@ -34,6 +38,25 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     print(paint("  ".join(c.ljust(w) for c, w in zip(columns, widths, strict=True)).rstrip(), "dim"))
     for line in cells:
         print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+
+
+def progress(label: str, unit: str = "") -> Callable[[int, int], None] | None:
+    """Draws a bar on standard error as it is told (done, total); None when that is no terminal."""
+    stream, last = sys.stderr, [0.0]
+    if not stream.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - last[0] < _REDRAW_S:
+            return
+        last[0] = now
+        part = done / total if total else 1.0
+        bar = ("#" * round(part * _BAR)).ljust(_BAR, ".")
+        counts = f"{done:,} of {total:,} {unit}" if unit else f"{part:.0%}"
+        print(f"\r\x1b[K{label} [{bar}] {counts}", end="" if done < total else "\n", file=stream, flush=True)
+
+    return show
 
 
 def outcome(text: str) -> str:
