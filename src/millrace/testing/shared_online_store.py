@@ -94,13 +94,14 @@ class SharedOnlineStoreContract(OnlineStoreContract):
         store.close()
 
         codes = []
-        for action in (
+        actions: list[Callable[[], Any]] = [
             lambda: store.read("view", [b"a"]),
             lambda: store.merge("view", [(b"a", b"1")], _replace),
             lambda: store.views(),
             lambda: store.clear("view"),
             lambda: store.sync(),
-        ):
+        ]
+        for action in actions:
             try:
                 action()
             except StoreError as error:
