@@ -25,6 +25,7 @@ REQUESTS = 3_000
 FEAST_REQUESTS = 500
 RATE = 1_000
 ROUNDS = 5
+PACED_ROUNDS = 3
 NOW = datetime.now(UTC).replace(microsecond=0)
 NAMES = ("a", "b", "c", "d", "e")
 FEAST = Path(__file__).resolve().parents[1] / ".venv-feast" / "bin"
@@ -89,7 +90,7 @@ def _closed(servers: Mapping[str, str], bodies: Path, what: str, *, connections:
 
 def _paced(servers: Mapping[str, str], bodies: Path, what: str) -> list[Row]:
     found: dict[str, list[dict[str, float]]] = {"ours": [], "empty": []}
-    for _ in range(ROUNDS):
+    for _ in range(PACED_ROUNDS):
         for name, runs in found.items():
             runs.append(_ask(servers[name], bodies, REQUESTS, 64, RATE))
     rows = []
