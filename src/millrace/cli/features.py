@@ -1,19 +1,23 @@
-"""`millrace features list|materialize|get`."""
+"""`millrace features`: materialize and get; the other verbs each have their own file."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from millrace.cli.features_catalog import add_catalog
+from millrace.cli.features_changes import add_changes
+from millrace.cli.features_checks import add_checks
 from millrace.cli.features_serve import add_serve
-from millrace.cli.options import a_time, command, open_project, open_wiring
+from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import print_json, print_table, progress
 
 
 def add(commands: Any) -> None:
     """The grammar of these commands."""
     features = commands.add_parser("features", help="the feature store").add_subparsers(metavar="VERB", required=True)
-    command(features, "list", "every feature that is defined", list_features)
+    add_catalog(features)
+    add_changes(features)
     fill = command(features, "materialize", "bring features of past events to the online store", materialize)
     fill.add_argument(
         "--start", type=a_time, metavar="TIME", help="from here on (ISO 8601; default: where the last one ended)"
@@ -24,26 +28,8 @@ def add(commands: Any) -> None:
     get.add_argument("feature", nargs="+", help="view:feature, or a view for all of its features")
     get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="an entity key")
     get.add_argument("--at", type=a_time, metavar="TIME", help="as of this time (ISO 8601; default: now)")
+    add_checks(features)
     add_serve(features)
-
-
-def list_features(options: argparse.Namespace) -> int:
-    """Print the definitions."""
-    rows = [
-        {
-            "feature": f"{view.name}:{name}",
-            "rule": str(rule),
-            "entity": view.entity.name if view.entity else None,
-            "source": view.source.name,
-        }
-        for view in open_project(options).views.values()
-        for name, rule in view.rules.items()
-    ]
-    if options.json:
-        print_json(rows)
-    else:
-        print_table(rows, ["feature", "entity", "source", "rule"])
-    return 0
 
 
 def materialize(options: argparse.Namespace) -> int:

@@ -1,0 +1,38 @@
+"""Verify a project's online store, put the outcome on the record, and tell somebody when it differs from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from millrace.features.verify import KEYS, ConsistencyReport, verify
+
+if TYPE_CHECKING:
+    from millrace.flow.wiring import Wiring
+
+
+def verify_features(
+    wiring: Wiring,
+    views: Sequence[str] = (),
+    *,
+    keys: int = KEYS,
+    at: datetime | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ConsistencyReport:
+    """What `verify` finds in the wiring's online store; see there."""
+    report = verify(wiring.features, list(views) or None, keys=keys, at=at, seed=seed, progress=progress)
+    subject = wiring.environment.name
+    event = wiring.ledger.append("feature_verification", subject, report.to_dict())
+    if report.outcome == "different":
+        wrong = [one for one in report.features if one.different]
+        wiring.alert(
+            f"feature_verification:{subject}:{event.seq}",
+            "critical",
+            subject,
+            f"the online store of {subject} differs from the log: {', '.join(one.feature for one in wrong)}",
+            f"{report.different:,} of {report.compared:,} values differ; what is served is not what models learn from",
+            report.to_dict(),
+        )
+    return report
