@@ -11,16 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from millrace.core.clock import Clock
 from millrace.core.definition import caller_place
 from millrace.core.errors import DataError, MillraceError, MissingExtra, did_you_mean
-from millrace.data.read import read_source
+from millrace.data.append import append_rows
+from millrace.data.reader import SourceReader
 from millrace.data.source import Source
 from millrace.features.entity import Entity
 from millrace.features.on_demand import OnDemandView
@@ -78,10 +76,6 @@ class FeastRepository:
             fix=did_you_mean(name, [*self.views, *self.on_demand, *self.services]),
         )
 
-    def read(self, source: Any, start: datetime | None, end: datetime | None) -> pa.Table:
-        """Rows of a source with start <= event time < end."""
-        return read_source(source, root=self.path, start=start, end=end)
-
     def open(
         self, online: str | None = None, *, ledger: Ledger | None = None, clock: Clock | None = None
     ) -> FeatureStore:
@@ -96,7 +90,8 @@ class FeastRepository:
         return FeatureStore(
             [*self.views.values(), *self.on_demand.values()],
             services=list(self.services.values()),
-            read=self.read,
+            read=SourceReader(self.path),
+            append=lambda source, table: append_rows(source, table, root=self.path),
             online=None if online is None else open_online(online),
             ledger=ledger,
             clock=clock,
