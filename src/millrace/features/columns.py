@@ -201,6 +201,9 @@ def _single(data: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def _cast(array: pa.Array, own: ValueKind, kind: ValueKind) -> pa.Array:
+    if kind in ELEMENTS and own in ELEMENTS and pa.types.is_null(array.type.value_type):
+        # Arrays without a single element are arrays of anything.
+        return array.cast(pa.list_(pa.null())).cast(ARROW_TYPES[kind])
     if join_kinds(own, kind) != kind and (own, kind) != ("float", "int"):
         # Arrow would read the text "12" as a number; a value of the wrong sort is a mistake, not a number.
         raise TypeError(f"values of kind {own} are not {kind}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millrace.core.errors import DataError, did_you_mean
+from millrace.core.errors import DataError
 from millrace.features.columns import ARROW_TYPES, kind_of, to_column
 from millrace.features.field import Field, dtype_of
 from millrace.features.offline import OfflineAnswer
@@ -104,7 +104,7 @@ def _given(one: Field, given: Columns, view: OnDemandView) -> pa.Array:
             "FEAT-30",
             f"on-demand view '{view.name}' needs '{one.name}' ({one.dtype}) with each row",
             where=view.place,
-            fix=f"add '{one.name}' to the rows; {did_you_mean(one.name, given)}",
+            fix=f"give every row '{one.name}', beside its keys",
         )
     try:
         return to_column(given[one.name], one.kind).array
@@ -161,8 +161,9 @@ def _answer(view: OnDemandView, name: str, values: Any, rows: int) -> pa.Array:
     try:
         array = pa.array(_plain(values), from_pandas=True)
         if len(array) == rows:
-            own = kind_of(array.type)
-            return pa.nulls(rows, ARROW_TYPES[kind]) if own == "null" else to_column(array, kind).array
+            # Rows without a value have no type to speak of: [nan] for one row is as good as among others.
+            is_nothing = array.null_count == rows
+            return pa.nulls(rows, ARROW_TYPES[kind]) if is_nothing else to_column(array, kind).array
         what = f"gave {len(array)} values for {rows} rows"
     except (pa.ArrowException, TypeError, ValueError) as error:
         what = f"gave something that is not {dtype_of(kind)}: {str(error).splitlines()[0]}"

@@ -459,6 +459,15 @@ def test_pushed_lists_from_every_library_are_arrays() -> None:
         assert store.plan(["v"]).read({"customer_id": 1}, day(9)) == [["b", None]]
 
 
+def test_an_empty_array_is_an_array_of_whatever_the_column_holds() -> None:
+    for some in (["a"], [1], [0.5], [True], [day(0)]):
+        store = open_both(view_of(features={"x": "x"}), log_of(x=[some]))
+        store.materialize(None, day(9))
+        for place, empty in enumerate(([], [None], [None, None])):
+            store.push("v", [{"customer_id": 1, "ts": day(1 + place), "x": empty}])
+            assert store.plan(["v"]).read({"customer_id": 1}, day(9)) == [empty]
+
+
 @pytest.mark.parametrize(
     "rule", [mr.sum("x"), mr.mean("x"), mr.count_distinct("x"), mr.last_k("x", 2), mr.max("x")], ids=str
 )
