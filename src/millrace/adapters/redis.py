@@ -9,10 +9,8 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
     BusyLoadingError,
     NoPermissionError,
-    OutOfMemoryError,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -40,7 +38,7 @@ MOST_FIELDS = 5_000
 ITEMS_PER_SWAP = 500
 BYTES_PER_SWAP = 4 << 20
 _PASSING = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, TryAgainError)
-_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
+_REFUSED = (AuthenticationError, NoPermissionError)  # the first is a kind of ConnectionError
 
 # The fields whose value is the one that was read get their new one, at once; the places of the others come back.
 _SWAP = b"""
@@ -176,21 +174,13 @@ class RedisOnlineStore:
                 pool.drop_idle()
                 raise
 
-        return self._explained(lambda: self._retries.run(attempt, passing=_PASSING))
+        return self._explained(lambda: self._retries.run(attempt, passing=_PASSING, final=_REFUSED))
 
     def _explained(self, action: Callable[[], T]) -> T:
         try:
             return action()
         except _REFUSED as error:
             raise self._refused(error) from None
-        except OutOfMemoryError as error:
-            raise StoreError(
-                "FEAT-44",
-                f"the online store is full: {self._address.hide(str(error))}",
-                where=self._address.where,
-                why="every value is the old one or the new one",
-                fix="give Redis more maxmemory, or clear views that nothing reads, then run again",
-            ) from None
         except _PASSING as error:
             raise StoreError(
                 "FEAT-20",
@@ -199,6 +189,11 @@ class RedisOnlineStore:
                 why=f"it did not answer {self._retries.attempts} times; every value is the old one or the new one",
                 fix="check that the server is up and the URL is its own, then run again",
             ) from None
+        except ResponseError as error:
+            explained = self._explain_answer(error)
+            if explained is None:
+                raise
+            raise explained from None
 
     def _refused(self, error: RedisError) -> StoreError:
         return StoreError(
@@ -207,6 +202,29 @@ class RedisOnlineStore:
             where=self._address.where,
             fix="check user and password; the user needs HMGET, HSET, HSCAN, EVAL, UNLINK and the set commands",
         )
+
+    def _explain_answer(self, error: ResponseError) -> StoreError | None:
+        """What an answer that is an error means; None when it is about the command itself."""
+        text, where = self._address.hide(str(error)), self._address.where
+        if "OOM" in text or "MISCONF" in text:
+            return StoreError(
+                "FEAT-44",
+                f"the online store is full: {text}",
+                where=where,
+                why="every value is the old one or the new one",
+                fix="give Redis more maxmemory or disk, or clear views that nothing reads, then run again",
+            )
+        if "READONLY" in text or "NOPERM" in text:
+            return self._refused(error)
+        if "WRONGTYPE" in text:
+            return StoreError(
+                "FEAT-21",
+                f"the online store is damaged: {text}",
+                where=where,
+                why=f"something else uses names that begin with '{self._prefix.decode()}:'",
+                fix="give the store a prefix of its own: ?prefix=name",
+            )
+        return None
 
     def _pool(self, size: int) -> ConnectionPool[redis.Connection]:
         return ConnectionPool(self._factory.make_connection, redis.Connection.disconnect, size=size)

@@ -30,11 +30,19 @@ class Retries:
     longest_delay_s: float = 1.0
     sleep: Callable[[float], None] = time.sleep
 
-    def run(self, action: Callable[[], T], *, passing: tuple[type[Exception], ...]) -> T:
-        """The result of `action`, called again after an error of a kind in `passing`; the last one is raised."""
+    def run(
+        self,
+        action: Callable[[], T],
+        *,
+        passing: tuple[type[Exception], ...],
+        final: tuple[type[Exception], ...] = (),
+    ) -> T:
+        """The result of `action`, called again after an error that is `passing` and not `final`; the last is raised."""
         for attempt in range(1, self.attempts):
             try:
                 return action()
+            except final:
+                raise
             except passing:
                 self.wait(attempt)
         return action()

@@ -6,7 +6,6 @@ embedded; so every rule, tie and edge is the same, bit for bit. Spark reads, fil
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,17 +15,16 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pyarrow as pa
-from py4j.protocol import Py4JError  # type: ignore[import-untyped]  # it has no types
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.types import DateType, StructType, TimestampNTZType, TimestampType
 
-from millrace.adapters.spark_answer import SparkFeatures, collect, quiet, spark_fields, told
+from millrace.adapters.spark_answer import SparkFeatures, collect, spark_fields, told
 from millrace.adapters.spark_bucket import Bucket, portable
+from millrace.adapters.spark_session import own_session, quiet, start_session
 from millrace.adapters.spark_sources import Frames, quoted, read_log
 from millrace.adapters.spark_types import pack
-from millrace.core.errors import ProjectError, ServiceError
+from millrace.core.errors import ProjectError
 from millrace.features.columns import to_table, to_times
 from millrace.features.historical import HistoricalFeatures, time_column, time_span
 from millrace.features.keys import key_arrays
@@ -64,6 +62,7 @@ class SparkEngine:
         buckets: int | None = None,
     ) -> None:
         self.session = session
+        self._own = own_session(session)
         self._frames: Frames = frames or {}
         self._root = root or Path()
         self._buckets = buckets or int(session.conf.get("spark.sql.shuffle.partitions") or 200)
@@ -126,7 +125,7 @@ class SparkEngine:
         sent = table.select([name for name in names if name in table.column_names])
         columns = {f"r{place}": pack(column) for place, column in enumerate(sent.columns)}
         columns["row"] = pa.array(np.arange(table.num_rows))
-        frame = self.session.createDataFrame(pa.table(columns))
+        frame = self._own.createDataFrame(pa.table(columns))
         edges = at[is_timed][[at[is_timed].argmin(), at[is_timed].argmax()]] if is_timed.any() else at[:0]
         places = {name: fn.col(f"r{place}") for place, name in enumerate(sent.column_names)}
         return _Asking(frame, table.schema, places, time, edges)
@@ -162,7 +161,9 @@ class SparkEngine:
         view = group[0].view
         wanted = [name for feature in group for name in feature.view.source_columns]
         span = None if asking.edges is None else _widest([time_span(f.view, asking.edges) for f in group])
-        log = read_log(self.session, view.source, wanted, span, read=read, frames=self._frames, root=self._root)
+        log = read_log(
+            self.session, self._own, view.source, wanted, span, read=read, frames=self._frames, root=self._root
+        )
         bucket = Bucket(
             {feature.name: places[feature.name] for feature in group},
             tuple(map(portable, group)),
@@ -178,7 +179,7 @@ class SparkEngine:
         keys = key_arrays(log.schema.empty_table(), view.keys, expected=None)
         left = asking.frame.withColumn("bucket", self._bucket_of([asking.places[key] for key in view.keys], keys))
         right = self._cut(log.frame, [fn.col(f"l{log.schema.get_field_index(key)}") for key in view.keys], keys)
-        added = spark_fields(self.session, bucket.answers, pa.schema(list(answers.items())))
+        added = spark_fields(self._own, bucket.answers, pa.schema(list(answers.items())))
         output = StructType([*asking.frame.schema.fields, *added])
         joined = left.groupBy("bucket").cogroup(right.groupBy("bucket")).applyInArrow(bucket.function(), output)
         return replace(asking, frame=joined)
@@ -266,29 +267,8 @@ def open_spark(url: str = "spark://", *, root: Path | None = None) -> SparkEngin
     if buckets is not None and not buckets.isdigit():
         raise ProjectError("FEAT-84", f"buckets={buckets} in '{url}' is not a whole number", fix="buckets=2000")
     with quiet():
-        session = SparkSession.getActiveSession() or _start(master, settings)
+        session = SparkSession.getActiveSession() or start_session(master, settings)
     return SparkEngine(session, root=root, buckets=None if buckets is None else int(buckets))
-
-
-def _start(master: str, settings: Mapping[str, str]) -> SparkSession:
-    builder = SparkSession.builder.appName("millrace")
-    if master.startswith("local"):
-        # Workers of this machine run in this environment.
-        builder = builder.config("spark.pyspark.python", sys.executable)
-    if master:
-        is_address = ":" in master and "://" not in master
-        builder = builder.master(f"spark://{master}" if is_address else master)
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    try:
-        return builder.getOrCreate()
-    except (PySparkException, Py4JError) as error:
-        raise ServiceError(
-            "FEAT-83",
-            f"Spark does not start: {next(iter(str(error).strip().splitlines()), type(error).__name__)}",
-            why="it needs Java 17 or later, on the PATH or at JAVA_HOME",
-            fix="install a Java runtime, and look at what Spark printed above",
-        ) from error
 
 
 def _groups(features: Sequence[Feature]) -> list[list[Feature]]:

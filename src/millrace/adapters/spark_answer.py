@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql.types import StructField, StructType
 
 from millrace.adapters.spark_bucket import MARK, Batches
+from millrace.adapters.spark_session import REFUSALS, cause, quiet
 from millrace.adapters.spark_types import pack, unpack
 from millrace.core.errors import DataError, ServiceError
 from millrace.features.historical import HistoricalFeatures
@@ -97,32 +96,17 @@ def collect(frame: DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without PySpark's remark on pandas 3, of which nothing here makes use."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        yield
-
-
-@contextmanager
 def told() -> Iterator[None]:
     """Errors of the join on a worker as what they are, others as Spark's."""
     try:
         yield
-    except PySparkException as error:
+    except REFUSALS as error:
         found = re.search(re.escape(MARK) + r"(\{.*\})", str(error))
         if found:
             raise DataError.from_dict(json.loads(found.group(1))) from error
         raise ServiceError(
             "FEAT-82",
-            f"Spark could not finish: {_cause(error)}",
+            f"Spark could not finish: {cause(error)}",
             why="the join runs in Python on Spark's workers, which must have Millrace and its packages",
             fix="see the log of the Spark application; when a worker ran out of memory, use more buckets",
         ) from error
-
-
-def _cause(error: Exception) -> str:
-    """One line: what a worker stopped with, or else what Spark says."""
-    text = str(error).strip()
-    lines = text.partition("Traceback (most recent call last):")[2].splitlines() or text.splitlines()
-    return next((line.strip() for line in lines if line and not line.startswith(" ")), type(error).__name__)

@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.errors import AnalysisException, PySparkException
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as fn
 from pyspark.sql import types as kinds
 
+from millrace.adapters.spark_session import REFUSALS, cause, own_session
 from millrace.adapters.spark_types import pack
 from millrace.core.clock import as_utc, to_micros
 from millrace.core.errors import DataError
@@ -70,6 +71,7 @@ class _Found:
 
 def read_log(
     session: SparkSession,
+    own: SparkSession,
     source: Any,
     wanted: Sequence[str],
     span: tuple[datetime | None, datetime | None] | None,
@@ -82,6 +84,8 @@ def read_log(
 
     Parameters
     ----------
+    session, own : SparkSession
+        The user's, which knows their tables; ours, which reads files.
     wanted : sequence of str
         Columns to bring; those that are not there are left out.
     span : pair of datetime or None
@@ -98,20 +102,20 @@ def read_log(
         What the reader raises; FEAT-81 when Spark refuses the source.
     """
     try:
-        found = _find(session, source, frames, root)
+        found = _find(session, own, source, frames, root)
         if found is None:
-            return _read_here(session, source, wanted, span, read)
+            return _read_here(own, source, wanted, span, read)
         return _shape(source, wanted, span, found)
-    except PySparkException as error:
+    except REFUSALS as error:
         raise DataError(
             "FEAT-81",
-            f"Spark cannot read the source '{source.name}': {_first_line(error)}",
+            f"Spark cannot read the source '{source.name}': {cause(error)}",
             where=getattr(source, "place", None),
             fix="check the path or table in Spark, or hand the frame over: SparkEngine(session, frames={...})",
         ) from error
 
 
-def _find(session: SparkSession, source: Any, frames: Frames, root: Path) -> _Found | None:
+def _find(session: SparkSession, own: SparkSession, source: Any, frames: Frames, root: Path) -> _Found | None:
     """How Spark reads the source, None when it does not."""
     given, path = frames.get(source.name), getattr(source, "path", None)
     frame = given if given is not None else getattr(source, "frame", None)
@@ -128,14 +132,14 @@ def _find(session: SparkSession, source: Any, frames: Frames, root: Path) -> _Fo
     if scheme == "spark":
         return _table(source, session.table(source.table) if source.table else session.sql(source.query))
     if scheme in FILE_STORES:
-        return _files(session, source, [path], Path(_local(path)))
+        return _files(own, source, [path], Path(_local(path)))
     folder = (root / path).resolve()
     if scheme or (getattr(source, "schema", None) and not (folder.exists() and holds_files(folder))):
         return None  # a log that is still to begin has its declared columns
     files = data_files(folder)
     if any(file_kind(file) != "parquet" for file in files):
         return None
-    return _files(session, source, [f"file://{_escaped(str(file))}" for file in files], folder)
+    return _files(own, source, [f"file://{_escaped(str(file))}" for file in files], folder)
 
 
 def _escaped(path: str) -> str:
@@ -143,22 +147,16 @@ def _escaped(path: str) -> str:
     return re.sub(r"([\\{}\[\]*?])", r"\\\1", path)
 
 
-def _files(session: SparkSession, source: Any, paths: Sequence[str], folder: Path) -> _Found:
+def _files(own: SparkSession, source: Any, paths: Sequence[str], folder: Path) -> _Found:
     """Parquet files, in order of their names, with the parts ``name=value`` of their paths as columns."""
-    # How files are read must not depend on the user's session, and theirs must not change: a session of our own.
-    reader = session.newSession()
-    reader.conf.set("spark.sql.caseSensitive", "true")
-    reader.conf.set("spark.sql.session.timeZone", "UTC")
-    reader.conf.set("spark.sql.parquet.inferTimestampNTZ.enabled", "true")
     nanos: Mapping[str, pa.DataType] = {}
     try:
-        frame = _read_parquet(reader, paths)
-    except PySparkException as error:
+        frame = _read_parquet(own, paths)
+    except REFUSALS as error:
         if "TIMESTAMP(NANOS" not in str(error):
             raise
         nanos = _nanosecond_columns(paths[0], source)
-        reader.conf.set(_NANOS, "true")
-        frame = _read_parquet(reader, paths)
+        frame = _read_parquet(own_session(own, **{_NANOS: "true"}), paths)
     uris = sorted(frame.inputFiles(), key=lambda uri: Path(_local(uri)))
     partitions = [partition_of(Path(_local(uri)), folder) for uri in uris]
     names = [name for name in dict.fromkeys(name for one in partitions for name in one) if name not in frame.columns]
@@ -174,14 +172,14 @@ def _files(session: SparkSession, source: Any, paths: Sequence[str], folder: Pat
         *own.values(),
         fn.regexp_replace("_metadata.file_path", "^file:/+", "file:/").alias("millrace_file"),
         fn.col("_metadata.row_index").alias("millrace_row"),
-    ).join(fn.broadcast(reader.createDataFrame(known)), "millrace_file")
+    ).join(fn.broadcast(own.createDataFrame(known)), "millrace_file")
     columns = {**own, **{name: fn.col(f"millrace_p{place}") for place, name in enumerate(names)}}
     order = [fn.col("millrace_place"), fn.col("millrace_row")]
     return _Found(joined, _named(source, columns), order, _named(source, nanos))
 
 
-def _read_parquet(reader: SparkSession, paths: Sequence[str]) -> DataFrame:
-    return reader.read.option("mergeSchema", "true").option("recursiveFileLookup", "true").parquet(*paths)
+def _read_parquet(session: SparkSession, paths: Sequence[str]) -> DataFrame:
+    return session.read.option("mergeSchema", "true").option("recursiveFileLookup", "true").parquet(*paths)
 
 
 def _nanosecond_columns(path: str, source: Any) -> Mapping[str, pa.DataType]:
@@ -258,7 +256,7 @@ def _edge(moment: datetime, kind: Any) -> Column | None:
 
 
 def _read_here(
-    session: SparkSession,
+    own: SparkSession,
     source: Any,
     wanted: Sequence[str],
     span: tuple[datetime | None, datetime | None] | None,
@@ -271,7 +269,7 @@ def _read_here(
     columns["o0"] = pa.array(range(table.num_rows), pa.int64())
     schema = pa.schema([pa.field(name, table.schema.field(name).type) for name in names])
     others = tuple(name for name in table.column_names if name not in names)
-    return Log(session.createDataFrame(pa.table(columns)), schema, ("o0",), others)
+    return Log(own.createDataFrame(pa.table(columns)), schema, ("o0",), others)
 
 
 def _local(uri: str) -> str:
@@ -286,7 +284,3 @@ def _normal(uri: str) -> str:
 def quoted(name: str) -> str:
     """A column's name as Spark takes it whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 import millrace as mr
+from millrace.adapters import feast_names_types
 from millrace.adapters.feast_names import (
+    Array,
+    Bool,
     Entity,
     FeatureService,
     FeatureStore,
@@ -18,8 +21,6 @@ from millrace.adapters.feast_names import (
     FileSource,
     PushMode,
 )
-from millrace.adapters.feast_names import types as feast_types
-from millrace.adapters.feast_names.types import Array, Bool, Float32, Int64, String
 from millrace.core.clock import ManualClock
 from millrace.core.errors import MillraceError
 
@@ -29,7 +30,7 @@ DEFINITIONS = """
 from datetime import timedelta
 
 from millrace.adapters.feast_names import Entity, FeatureService, FeatureView, Field, FileSource, PushSource
-from millrace.adapters.feast_names.types import Float32, Int64
+from millrace.adapters.feast_names_types import Float32, Int64
 
 user = Entity(name="user", join_keys=["user_id"], description="User entity")
 user_features = FeatureView(
@@ -228,7 +229,7 @@ def test_a_view_that_is_not_online_is_not_materialised(tmp_path):
             lambda store: FeatureView(name="v", entities=[], source=FileSource(path="x", timestamp_field="t")),
             "FEAST-19",
         ),
-        (lambda store: feast_types.Bytes, "FEAST-19"),
+        (lambda store: feast_names_types.Bytes, "FEAST-19"),
     ],
 )
 def test_mistakes_are_told(store, mistake, code):

@@ -1,9 +1,8 @@
 """Feast's names for Millrace's definitions: a file written for Feast works by changing its imports. Needs no Feast.
 
-    from millrace.adapters.feast_names import Entity, FeatureStore, FeatureView, Field, FileSource
-    from millrace.adapters.feast_names.types import Float32, Int64
+    from millrace.adapters.feast_names import Entity, FeatureStore, FeatureView, Field, FileSource, Float32, Int64
 
-Each takes Feast's arguments and makes Millrace's object.
+Types stand beside the rest; ``feast.types`` is named `feast_names_types`. Each takes Feast's arguments and makes Millrace's object.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from millrace.adapters.feast_names.store import FeatureStore
+from millrace.adapters.feast_names_store import FeatureStore
+from millrace.adapters.feast_names_types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 from millrace.core.definition import report
 from millrace.core.errors import ProjectError
 from millrace.data.source import Source
@@ -24,14 +24,22 @@ from millrace.features import service as service_module
 from millrace.features import view as view_module
 
 __all__ = [
+    "Array",
+    "Bool",
     "Entity",
     "FeatureService",
     "FeatureStore",
     "FeatureView",
     "Field",
     "FileSource",
+    "Float32",
+    "Float64",
+    "Int32",
+    "Int64",
     "PushMode",
     "PushSource",
+    "String",
+    "UnixTimestamp",
 ]
 
 Tags = Mapping[str, str] | None
@@ -62,7 +70,7 @@ def Entity(  # noqa: N802 - Feast's name
 def Field(  # noqa: N802 - Feast's name
     *, name: str, dtype: str, description: str = "", tags: Tags = None
 ) -> field_module.Field:
-    """A named value of a type of `feast_names.types`."""
+    """A named value of one of the types above."""
     return field_module.Field(name, dtype, description, _words(tags))
 
 

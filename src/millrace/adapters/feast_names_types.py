@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
         raise ProjectError(
             "FEAST-19",
             f"Millrace has no type for Feast's {name}",
-            fix="Int64, Int32, Float64, Float32, Bool, String, UnixTimestamp or Array(...); for others keep Feast, with "
-            "Millrace's online store",
+            fix="Int64, Int32, Float64, Float32, Bool, String, UnixTimestamp or Array(...); for others keep Feast and "
+            "give it Millrace's online store",
         )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
