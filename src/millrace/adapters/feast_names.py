@@ -2,7 +2,7 @@
 
     from millrace.adapters.feast_names import Entity, FeatureStore, FeatureView, Field, FileSource, Float32, Int64
 
-Types stand beside the rest; ``feast.types`` is named `feast_names_types`. Each takes Feast's arguments and makes Millrace's object.
+Types stand beside the rest. Each name takes Feast's arguments and makes Millrace's object.
 """
 
 from __future__ import annotations

@@ -167,13 +167,13 @@ def _files(own: SparkSession, source: Any, paths: Sequence[str], folder: Path) -
             **{f"millrace_p{i}": pa.array([one.get(n) for one in partitions]) for i, n in enumerate(names)},
         }
     )
-    own = {name: fn.col(quoted(name)) for name in frame.columns}
+    columns = {name: fn.col(quoted(name)) for name in frame.columns}
     joined = frame.select(
-        *own.values(),
+        *columns.values(),
         fn.regexp_replace("_metadata.file_path", "^file:/+", "file:/").alias("millrace_file"),
         fn.col("_metadata.row_index").alias("millrace_row"),
     ).join(fn.broadcast(own.createDataFrame(known)), "millrace_file")
-    columns = {**own, **{name: fn.col(f"millrace_p{place}") for place, name in enumerate(names)}}
+    columns.update({name: fn.col(f"millrace_p{place}") for place, name in enumerate(names)})
     order = [fn.col("millrace_place"), fn.col("millrace_row")]
     return _Found(joined, _named(source, columns), order, _named(source, nanos))
 

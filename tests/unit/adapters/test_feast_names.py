@@ -19,7 +19,11 @@ from millrace.adapters.feast_names import (
     FeatureView,
     Field,
     FileSource,
+    Float32,
+    Int64,
     PushMode,
+    PushSource,
+    String,
 )
 from millrace.core.clock import ManualClock
 from millrace.core.errors import MillraceError
