@@ -45,15 +45,16 @@ def ask_both(
     past = filled.get_historical_features(list(asked), wanted, full_feature_names=True)
     rows = past.to_arrow().select(list(past.features)).to_pylist()
     filled.materialize(None, NOW)
-    for name in {view.source.name for view in pushed.views.values()}:
-        table = tables[name] if isinstance(tables, dict) else tables
-        pushed.push(name, to_table(table))
+    for name, source in {view.source.name: view.source for view in pushed.views.values()}.items():
+        pushed.push(source, to_table(tables[name] if isinstance(tables, dict) else tables))
     for store in (filled, pushed):
         plan = store.plan(wanted, full_feature_names=True)
         for question, row in zip(asked, rows, strict=True):
             answer = plan.lookup([question], question["event_time"])
             online = {name: values[0] for name, values in answer.values.items()}
-            assert {name: bits(one) for name, one in online.items()} == {name: bits(one) for name, one in row.items()}
+            assert {name: bits(one) for name, one in online.items()} == {
+                name: bits(one) for name, one in row.items()
+            }, f"{dict(question)}: online {online}, the past {row}"
             if len(plan.names) == 1:
                 assert bits(plan.read(question, question["event_time"])) == bits(list(row.values()))
     return [{name.partition("__")[2]: value for name, value in row.items()} for row in rows]
