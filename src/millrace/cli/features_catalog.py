@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from millrace.cli.options import command, open_wiring
+from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import paint, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def add_catalog(verbs: Any) -> None:
     show.add_argument(
         "--stats", action="store_true", help="measure the features now, over the values of every key, and keep that"
     )
+    show.add_argument("--at", type=a_time, metavar="TIME", help="with --stats: values as of this time (default: now)")
     show.add_argument("--digest", metavar="HEX", help="an earlier definition of the view, one that a model pins")
     find = command(verbs, "search", "find features by name, description, tag, owner or column", search_features)
     find.add_argument("text", nargs="+", help="words; parts of them and small typos will do")
@@ -84,7 +86,7 @@ def show_feature(options: argparse.Namespace) -> int:
                 _print_record(record)
             return 0
         if options.stats:
-            _measure(wiring, catalog, options.name)
+            _measure(wiring, catalog, options.name, options.at)
             catalog = Catalog(wiring)
         shown = catalog.show(options.name)
     finally:
@@ -131,7 +133,7 @@ def show_lineage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(wiring: Any, catalog: Any, name: str) -> None:
+def _measure(wiring: Any, catalog: Any, name: str, at: datetime | None) -> None:
     from millrace.core.errors import DataError
     from millrace.flow.feature_statistics import measure_features
 
@@ -143,7 +145,7 @@ def _measure(wiring: Any, catalog: Any, name: str) -> None:
             why=f"it is a {record['kind'].replace('_', '-')}: its values depend on a request, or on the views in it",
             fix="name a feature view",
         )
-    measure_features(wiring, wiring.project.views[record["name"]], progress=progress("measure"))
+    measure_features(wiring, wiring.project.views[record["name"]], at=at, progress=progress("measure"))
 
 
 def _print_shown(shown: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Change:
 
     @property
     def needs_materialize(self) -> bool:
-        """Whether the online store holds nothing of the new definition yet."""
+        """Whether the new definition lies elsewhere in the online store."""
         before = None if self.before is None else self.before.get("storage_id")
         return self.after is not None and self.after.get("storage_id") not in (None, before)
 

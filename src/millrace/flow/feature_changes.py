@@ -10,6 +10,7 @@ from millrace.core.errors import ProjectError
 from millrace.core.records import ModelVersion, Release
 from millrace.features.change_plan import Change, plan_changes
 from millrace.features.definition_record import Record, record_key, records_of
+from millrace.features.freshness import materialized_until
 from millrace.flow.pinned_features import keep_definitions, pins_of
 
 if TYPE_CHECKING:
@@ -37,12 +38,17 @@ class Usage:
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """What a change of the definitions would do. `generations` are those of the applied states it was made from."""
+    """What a change of the definitions would do.
+
+    `generations` are those of the applied states it was made from; `unfilled` the changed views of whose new definition
+    the online store holds nothing.
+    """
 
     changes: Sequence[Change]
     usage: Mapping[str, Usage]
     unchanged: int
     generations: Mapping[str, int]
+    unfilled: frozenset[str]
 
     @property
     def is_breaking(self) -> bool:
@@ -52,7 +58,14 @@ class FeaturePlan:
         return {
             "is_breaking": self.is_breaking,
             "unchanged": self.unchanged,
-            "changes": [{**change.to_dict(), "used_by": self.usage[change.key].to_dict()} for change in self.changes],
+            "changes": [
+                {
+                    **change.to_dict(),
+                    "needs_materialize": change.key in self.unfilled,
+                    "used_by": self.usage[change.key].to_dict(),
+                }
+                for change in self.changes
+            ],
         }
 
 
@@ -80,10 +93,16 @@ def plan_features(wiring: Wiring) -> FeaturePlan:
     defined = defined_records(wiring.project)
     changes = plan_changes(applied, defined)
     users = Users(wiring, [*applied.values(), *defined.values()])
+    moved = [change for change in changes if change.needs_materialize]
     return FeaturePlan(
         changes=changes,
         usage={change.key: users.of(change.key) for change in changes},
         unchanged=len(applied.keys() | defined.keys()) - len(changes),
+        unfilled=frozenset(
+            change.key
+            for change in moved
+            if materialized_until(wiring.ledger, wiring.project.views[change.name]) is None
+        ),
         generations={change.key: every[change.key].generation if change.key in every else 0 for change in changes},
     )
 
