@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     fill.add_argument("view", nargs="*", help="only these views")
     get = command(features, "get", "feature values of one entity, as serving sees them", get_features)
     get.add_argument("feature", nargs="+", help="view:feature, a view for all of its features, or a service")
-    get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="an entity key, or what a request brings")
+    get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="a key or request field")
     get.add_argument("--at", type=a_time, metavar="TIME", help="as of this time (ISO 8601; default: now)")
     add_checks(features)
     add_serve(features)
