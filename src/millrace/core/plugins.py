@@ -41,8 +41,14 @@ def load_plugin(group: str, name: str) -> Any:
         return entry.load()
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != "millrace":
-            raise MissingExtra(error.name, name, f"'{name}' for {group}") from error
+            raise MissingExtra(error.name, _extra_of(entry), f"'{name}' for {group}") from error
         raise
+
+
+def _extra_of(entry: EntryPoint) -> str:
+    """The extra that brings an implementation's package: it is called as the adapter, which may have several names."""
+    module = entry.module.rpartition(".")
+    return module[2] if module[0] == "millrace.adapters" else entry.name
 
 
 def scheme_of(url: str) -> str:

@@ -298,7 +298,7 @@ def _is_address(url: Any) -> bool:
 
 def anchored(url: str, root: Path) -> str:
     """A file URL or path made absolute against the project; any other URL as it is."""
-    for prefix in ("sqlite:///", "lmdb:///", "file://"):
+    for prefix in ("sqlite:///", "lmdb:///", "file://", "snapshot+sqlite:///", "snapshot+lmdb:///"):
         if url.startswith(prefix):
             return f"{prefix}{root / url.removeprefix(prefix)}"
     return url if "://" in url else str(root / url)
