@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from millrace.core.clock import ManualClock, to_micros
 from millrace.features import aggregation as mr
+from millrace.features import window
 from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.derive import derive
@@ -199,6 +200,12 @@ def latest(view: FeatureView, log: pa.Table) -> datetime:
 moments = st.lists(st.integers(-1, 20) | st.integers(21, SPAN_MINUTES + 40), min_size=1, max_size=8, unique=True)
 nows = st.integers(0, 20) | st.integers(21, 200)
 quiet = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def how_events_are_held(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key's events are tuples while they are few, an array when they are many: here they are few in both ways."""
+    monkeypatch.setattr(window, "FEW", {"few": 200, "many": 0}[request.param])
 
 
 @settings(quiet, max_examples=200)

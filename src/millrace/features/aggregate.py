@@ -1,12 +1,14 @@
-"""The one arithmetic of windows, used by the join over many rows and by the online lookup over one.
+"""The one arithmetic of windows: over many rows for the join, over one key's values for the online lookup.
 
-A segment is a slice [start, end) of an array of values without nulls. Its result depends on the values in it and on
-nothing else (not on its neighbours, its place in memory or the number of segments), so both callers get the same
-bits. Float sums go through `np.add.reduceat`, pairwise summation over the contiguous slice.
+A segment is a slice [start, end) of an array of values without nulls. Its result is a number that depends on the values
+in it and on nothing else: not on their order, its neighbours or the number of segments. Sums are exact and rounded once
+(see `exact`), so that `aggregate` and `aggregate_one` give the same bits, and no sum costs more for a longer window.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +20,7 @@ import pyarrow.compute as pc
 from millrace.features import overlap
 from millrace.features.aggregation import Kind
 from millrace.features.columns import ARRAYS, Bools, Column, Ints, to_column
+from millrace.features.exact import exact_int_sums, exact_sum, exact_sums
 from millrace.features.field import ValueKind
 
 Values = npt.NDArray[Any]
@@ -69,47 +72,63 @@ def aggregate(kind: Kind, values: Values, starts: Ints, ends: Ints) -> tuple[Val
     return results, is_valid
 
 
+def aggregate_one(kind: Kind, values: Sequence[Any]) -> Any:
+    """What `aggregate` gives for a single segment with these values, None where there is no answer."""
+    if kind == "count":
+        return len(values)
+    if kind == "count_distinct":
+        return len(set(values))
+    if not values or (kind == "std" and len(values) < 2):
+        return None
+    if kind in ("min", "max"):
+        return (min(values) if kind == "min" else max(values)) + 0
+    if kind == "sum" and isinstance(values[0], int):
+        total = sum(values)
+        return total if -(2**63) <= total < 2**63 else None
+    result = exact_sum(list(map(float, values)))
+    if kind != "sum":
+        result /= len(values)
+    if kind == "std":
+        distances = [value - result for value in map(float, values)]
+        result = math.sqrt(exact_sum([distance * distance for distance in distances]) / (len(values) - 1))
+    return None if result != result else result
+
+
 def _sum(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    is_filled = ends > starts
-    if values.dtype == np.int64 and overlap.is_worth_it(values, ends - starts):
-        totals, is_within = overlap.int_sums(values, starts, ends)
-        return totals, is_filled & is_within
     if values.dtype == np.float64:
-        return _float_sums(values, starts, ends), is_filled
-    totals = _reduce(np.add, values, starts, ends)
-    if len(values):
-        # Sums wrap at 2^64; one that did is 2^64 off, which a float sum of the same values sees.
-        estimate = _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
-        is_filled &= np.abs(totals.astype(np.float64) - estimate) < 2.0**62
-    return totals, is_filled
+        return exact_sums(values, starts, ends), ends > starts
+    totals, fits = exact_int_sums(values, starts, ends)
+    return totals, fits & (ends > starts)
 
 
 def _mean(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
+    totals = exact_sums(values.astype(np.float64, copy=False), starts, ends)
     lengths = ends - starts
-    return _float_sums(values, starts, ends) / np.maximum(lengths, 1), lengths > 0
-
-
-def _float_sums(values: Values, starts: Ints, ends: Ints) -> Values:
-    if overlap.is_worth_it(values, ends - starts):
-        whole = overlap.whole_numbers(values)
-        if whole is not None:
-            return overlap.int_sums(whole, starts, ends)[0].astype(np.float64)
-    return _reduce(np.add, values.astype(np.float64, copy=False), starts, ends)
-
-
-def _extremes(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
-    values = values + values.dtype.type(0)
-    is_long = overlap.is_worth_it(values, ends - starts)
-    return (overlap.extremes if is_long else _reduce)(function, values, starts, ends), ends > starts
+    return totals / np.maximum(lengths, 1), lengths > 0
 
 
 def _min(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    return _extremes(np.minimum, values, starts, ends)
+    return _extreme(np.minimum, values, starts, ends), ends > starts
 
 
 def _max(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
-    return _extremes(np.maximum, values, starts, ends)
+    return _extreme(np.maximum, values, starts, ends), ends > starts
+
+
+def _extreme(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> Values:
+    """`function` over each segment, 0 for an empty one: of two runs of a power of two that together cover it."""
+    # + 0 turns -0.0 into 0.0: which zero is the lesser would depend on the order of comparing.
+    runs, length = values + values.dtype.type(0), 1
+    lengths = ends - starts
+    results = np.zeros(len(starts), dtype=values.dtype)
+    while True:
+        # `runs[place]` is the extreme of the `length` values from `place` on.
+        fitting = np.flatnonzero((lengths >= length) & (lengths < 2 * length))
+        if len(fitting):
+            results[fitting] = function(runs[starts[fitting]], runs[ends[fitting] - length])
+        if not (lengths >= 2 * length).any():
+            return results
+        runs, length = function(runs[:-length], runs[length:]), 2 * length
 
 
 def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
@@ -117,17 +136,11 @@ def _std(values: Values, starts: Ints, ends: Ints) -> tuple[Values, Bools]:
     means, _ = _mean(values, starts, ends)
     lengths = ends - starts
     squares = np.zeros(len(lengths), dtype=np.float64)
-    is_long = lengths > _LONG
-    with np.errstate(invalid="ignore", over="ignore"):
-        for place in np.flatnonzero(is_long).tolist():
-            distances = values[starts[place] : ends[place]] - means[place]
-            squares[place] = np.add.reduceat(distances * distances, [0])[0]
-        short = np.flatnonzero(~is_long)
-        for part in chunks(lengths[short], _GATHER_ROWS):
-            some = short[part]
-            rows, bounds = expand(starts[some], ends[some])
-            distances = values[rows] - np.repeat(means[some], lengths[some])
-            squares[some] = _reduce(np.add, distances * distances, bounds[:-1], bounds[1:])
+    for part in chunks(lengths, _GATHER_ROWS):
+        rows, bounds = expand(starts[part], ends[part])
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = values[rows] - np.repeat(means[part], lengths[part])
+            squares[part] = exact_sums(distances * distances, bounds[:-1], bounds[1:])
     with np.errstate(invalid="ignore"):
         return np.sqrt(squares / np.maximum(lengths - 1, 1)), lengths > 1
 
@@ -144,8 +157,9 @@ def _count_distinct(codes: Values, starts: Ints, ends: Ints) -> Ints:
     counts = np.zeros(len(lengths), dtype=np.int64)
     for part in chunks(lengths, _GATHER_ROWS):
         rows, bounds = expand(starts[part], ends[part])
-        is_new = (before[rows] < np.repeat(starts[part], lengths[part])).astype(np.int64)
-        counts[part] = _reduce(np.add, is_new, bounds[:-1], bounds[1:])
+        is_new = before[rows] < np.repeat(starts[part], lengths[part])
+        new = np.concatenate(([0], np.cumsum(is_new)))
+        counts[part] = new[bounds[1:]] - new[bounds[:-1]]
     return counts
 
 
@@ -171,22 +185,6 @@ def divide(numerator: pa.Array, denominator: pa.Array) -> pa.Array:
     with np.errstate(invalid="ignore", over="ignore"):
         results = above.values / np.where(is_valid, below.values, 1.0)
     return pa.array(results, mask=~is_valid | np.isnan(results))
-
-
-def _reduce(function: np.ufunc, values: Values, starts: Ints, ends: Ints) -> Values:
-    """`function` over each segment, 0 for an empty one."""
-    results = np.zeros(len(starts), dtype=values.dtype)
-    is_filled = ends > starts
-    if not is_filled.any():
-        return results
-    # reduceat takes the slice between each two neighbours of a list of indices: every second one is a segment. It
-    # wants indices below the length, hence the extra value, which belongs to no segment.
-    indices = np.empty(2 * int(is_filled.sum()), dtype=np.intp)
-    indices[0::2], indices[1::2] = starts[is_filled], ends[is_filled]
-    padded = np.append(values, values.dtype.type(0))
-    with np.errstate(invalid="ignore", over="ignore"):
-        results[is_filled] = function.reduceat(padded, indices)[::2]
-    return results
 
 
 def expand(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:

@@ -84,8 +84,11 @@ class Layout:
 
     def is_true(self, event: tuple[Any, ...], column: int) -> bool:
         """Whether an event's value in a column is true, and not null."""
-        is_null = event[self.first_word + column // 64] >> (column % 64) & 1
-        return not is_null and bool(event[self.first_slot + column])
+        return not self.is_null(event, column) and bool(event[self.first_slot + column])
+
+    def is_null(self, event: tuple[Any, ...], column: int) -> bool:
+        """Whether an event has no value in a column."""
+        return bool(event[self.first_word + column // 64] >> (column % 64) & 1)
 
 
 @lru_cache(maxsize=4096)
