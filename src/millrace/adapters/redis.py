@@ -18,6 +18,7 @@ from redis.exceptions import (
 
 from millrace.adapters.connection_pool import ConnectionPool
 from millrace.adapters.optimistic_merge import Change, merge_optimistically
+from millrace.adapters.redis_connection import connection_maker
 from millrace.adapters.retries import Retries
 from millrace.adapters.shared_reads import Answer, Question, SharedReads
 from millrace.adapters.store_address import StoreAddress, read_address
@@ -35,6 +36,7 @@ DRIVER_OPTIONS = (
     "ssl_keyfile",
 )
 MOST_FIELDS = 5_000
+LANES = 2
 ITEMS_PER_SWAP = 500
 BYTES_PER_SWAP = 4 << 20
 _PASSING = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, TryAgainError)
@@ -78,10 +80,10 @@ class RedisOnlineStore:
         self._address = address
         self._prefix = address.get("prefix", "millrace").encode()
         self._retries = Retries(address.get("attempts", 5))
-        self._factory = _connections_of(address)
+        self._maker = connection_maker(address)
         self._writers = self._pool(address.get("connections", 8))
-        self._readers = self._pool(1)
-        self._reads = SharedReads(self._answer, lanes=1, most_keys=MOST_FIELDS)
+        self._readers = self._pool(LANES)
+        self._reads = SharedReads(self._answer, lanes=LANES, most_keys=MOST_FIELDS)
         self._is_open = True
 
     def read(self, view: str, keys: Sequence[bytes]) -> Answer:
@@ -227,7 +229,7 @@ class RedisOnlineStore:
         return None
 
     def _pool(self, size: int) -> ConnectionPool[redis.Connection]:
-        return ConnectionPool(self._factory.make_connection, redis.Connection.disconnect, size=size)
+        return ConnectionPool(self._maker.make_connection, redis.Connection.disconnect, size=size)
 
     def _name(self, view: str) -> bytes:
         return self._prefix + b":view:" + view.encode()
@@ -265,22 +267,6 @@ def _arguments(changes: list[Change]) -> Iterator[bytes | int]:
         if old is not None:
             yield old
         yield new
-
-
-def _connections_of(address: StoreAddress) -> redis.ConnectionPool:
-    """A maker of connections: the driver's own reading of the URL, without its pool and its retries."""
-    try:
-        return redis.ConnectionPool.from_url(
-            address.url,
-            socket_timeout=address.get("timeout_s", 2.0),
-            socket_connect_timeout=address.get("connect_timeout_s", 2.0),
-            retry=None,
-            health_check_interval=0,
-        )
-    except (ValueError, TypeError, RedisError) as error:
-        raise address.refuse(
-            address.hide(str(error)), fix="redis://host:6379/0, rediss://... or unix:///path"
-        ) from None
 
 
 def open_redis(url: str) -> RedisOnlineStore:

@@ -114,7 +114,7 @@ class LmdbOnlineStore:
                 is_there = cursor.set_range(after)
                 if is_there and cursor.key() == after:
                     is_there = cursor.next()
-                found = islice(cursor.iternext(), ITEMS_PER_PAGE) if is_there else iter(())
+                found: Iterable[tuple[bytes, bytes]] = islice(cursor.iternext(), ITEMS_PER_PAGE) if is_there else ()
                 return [(name, value) for name, value in found if name.startswith(prefix)]
 
         place = view.encode()
