@@ -1,0 +1,210 @@
+"""One Feast repository on Feast's own stores and on Millrace's, by Feast's own calls, in one process and in turns.
+
+It runs in Feast's environment, where `make feast` made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Row, in_turns
+
+ROOT = Path(__file__).resolve().parents[1]
+FEAST_PYTHON = ROOT / ".venv-feast" / "bin" / "python"
+
+KEYS = 100_000
+FEATURES = ("a", "b", "c", "d", "e")
+READS = 500
+BATCH, BATCHES = 100, 10
+REQUESTS, THREADS = 10_000, 100
+ROUNDS, BURSTS, MATERIALISATIONS = 11, 3, 3
+
+MILLRACE = {
+    "online_store": {
+        "type": "millrace.adapters.feast_online_store.MillraceOnlineStore",
+        "url": "lmdb:///data/millrace",
+    },
+    "offline_store": {"type": "millrace.adapters.feast_offline_store.MillraceOfflineStore"},
+    "batch_engine": {"type": "millrace.adapters.feast_engine.MillraceComputeEngine"},
+}
+OWN = {"online_store": {"type": "sqlite", "path": "data/sqlite.db"}, "offline_store": {"type": "file"}}
+AGAINST = "Feast, file and SQLite"
+
+
+def run() -> list[Row]:
+    """The rows; none where Feast has no environment."""
+    if not FEAST_PYTHON.exists():
+        sys.stderr.write("feature_feast: Feast has no environment here; run `make feast` first\n")
+        return []
+    done = subprocess.run(
+        [FEAST_PYTHON, "-W", "ignore", "-m", "benchmarks.feature_feast"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return [Row.from_dict(facts) for facts in json.loads(done.stdout.splitlines()[-1])]
+
+
+def measure() -> list[Row]:
+    """What `run` does inside Feast's environment."""
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+        folder = Path(name)
+        stores = {"ours": _repository(folder, "ours", MILLRACE), "feast": _repository(folder, "feast", OWN)}
+        rows = [_materialise(stores)]
+        _agree(stores)
+        rows += [_one_key(stores), _batch(stores), *_burst(stores)]
+        return rows
+
+
+def _repository(folder: Path, kind: str, settings: dict[str, Any]) -> Any:
+    import numpy as np
+    import pandas as pd
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+    from feast.types import Float64, Int64
+    from feast.value_type import ValueType
+
+    path = folder / "data" / "users.parquet"
+    if not path.exists():
+        path.parent.mkdir()
+        rng = np.random.default_rng(0)
+        hour_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+        columns: dict[str, Any] = {name: rng.normal(size=KEYS) for name in FEATURES[:3]}
+        columns |= {name: rng.integers(0, 1000, KEYS) for name in FEATURES[3:]}
+        times = pd.to_datetime([hour_ago] * KEYS, utc=True)
+        frame = pd.DataFrame({"user_id": rng.permutation(KEYS), **columns, "event_timestamp": times})
+        frame.to_parquet(path, coerce_timestamps="us")
+    store = FeatureStore(
+        config=RepoConfig(
+            project=kind,
+            provider="local",
+            registry=str(folder / "data" / f"{kind}.db"),
+            repo_path=folder,
+            entity_key_serialization_version=3,
+            **settings,
+        )
+    )
+    user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.INT64)
+    source = FileSource(name="users", path=str(path), timestamp_field="event_timestamp")
+    kinds = {name: Float64 if name in FEATURES[:3] else Int64 for name in FEATURES}
+    view = FeatureView(
+        name="users",
+        entities=[user],
+        ttl=timedelta(days=30),
+        schema=[Field(name="user_id", dtype=Int64), *(Field(name=name, dtype=kinds[name]) for name in FEATURES)],
+        source=source,
+    )
+    store.apply([user, source, view])
+    return store
+
+
+REFERENCES = [f"users:{name}" for name in FEATURES]
+
+
+def _ask(store: Any, keys: list[int]) -> dict[str, list[Any]]:
+    answer: dict[str, list[Any]] = store.get_online_features(REFERENCES, [{"user_id": key} for key in keys]).to_dict()
+    return answer
+
+
+def _agree(stores: dict[str, Any]) -> None:
+    keys = list(range(0, KEYS + 1000, 997))
+    ours, theirs = _ask(stores["ours"], keys), _ask(stores["feast"], keys)
+    assert ours == theirs
+    assert ours["a"][0] is not None
+
+
+def _materialise(stores: dict[str, Any]) -> Row:
+    now = datetime.now(UTC)
+
+    def bring(store: Any) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            store.materialize(now - timedelta(days=2), now)
+
+    per = KEYS / 1000
+    times = in_turns(
+        {name: lambda store=store: bring(store) for name, store in stores.items()}, rounds=MATERIALISATIONS, per=per
+    )
+    limit = min(5.0, times["feast"] / 40)
+    return Row("materialise 1,000 rows of 5 features", times["ours"], AGAINST, times["feast"], limit)
+
+
+def _one_key(stores: dict[str, Any]) -> Row:
+    keys = random.Random(1).choices(range(KEYS), k=READS)
+
+    def read(store: Any) -> None:
+        for key in keys:
+            _ask(store, [key])
+
+    times = in_turns(
+        {name: lambda store=store: read(store) for name, store in stores.items()}, rounds=ROUNDS, per=READS
+    )
+    return Row("1 key, 5 features, to_dict", times["ours"], AGAINST, times["feast"], 0.02)
+
+
+def _batch(stores: dict[str, Any]) -> Row:
+    draw = random.Random(2)
+    batches = [draw.choices(range(KEYS), k=BATCH) for _ in range(BATCHES)]
+
+    def read(store: Any) -> None:
+        for keys in batches:
+            _ask(store, keys)
+
+    times = in_turns(
+        {name: lambda store=store: read(store) for name, store in stores.items()}, rounds=ROUNDS, per=BATCHES
+    )
+    # A hundred thousand keys a second are one millisecond for a hundred of them.
+    return Row(
+        f"{BATCH} keys, 5 features, to_dict", times["ours"], AGAINST, times["feast"], min(1.0, times["feast"] / 10)
+    )
+
+
+def _burst(stores: dict[str, Any]) -> list[Row]:
+    """All requests at once on all threads; the quantiles of a request's own time, the median over the bursts."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in stores}
+    for _ in range(BURSTS):
+        for name, store in stores.items():
+            times = sorted(_one_burst(store))
+            found[name].append((times[int(0.95 * REQUESTS)], times[int(0.99 * REQUESTS)]))
+    rows = []
+    for place, (what, limit) in enumerate((("p95", 1.0), ("p99", 10.0))):
+        middle = {name: sorted(one[place] for one in bursts)[BURSTS // 2] for name, bursts in found.items()}
+        what = f"{REQUESTS:,} requests at once on {THREADS} threads, {what} of a request"
+        rows.append(Row(what, middle["ours"], AGAINST, middle["feast"], limit))
+    return rows
+
+
+def _one_burst(store: Any) -> list[float]:
+    draw = random.Random(3)
+    keys = draw.choices(range(KEYS), k=REQUESTS)
+    gate = threading.Event()
+
+    def request(key: int) -> float:
+        gate.wait()
+        started = time.perf_counter()
+        answer = _ask(store, [key])
+        spent = time.perf_counter() - started
+        assert answer["user_id"] == [key]
+        return spent * 1000
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(request, key) for key in keys]
+        gate.set()
+        return [one.result() for one in waiting]
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps([row.to_dict() for row in measure()]))
