@@ -68,6 +68,7 @@ class HistoricalFeatures:
             column = self.table.select([name])
             mapper = nullable.get if column[name].null_count else None
             frame[name] = column.to_pandas(types_mapper=mapper)[name].set_axis(frame.index)
+        frame.attrs["as_known"] = self.as_known
         return frame
 
 

@@ -114,12 +114,14 @@ class FeatureStore:
 
         Parameters
         ----------
-        entity_df : pandas, polars or Arrow table, list of dict, or what else the engine takes
-            Key columns and a time column; naive times are UTC. Other columns stay.
+        entity_df : pandas, polars or Arrow table, list of dict, Source, or what else the engine takes
+            Key columns and a time column; naive times are UTC. Other columns stay. For rows in a database:
+            ``Source("asked", url, query="SELECT ...")``.
         features : sequence of str, view or FeatureService
             ``view:feature``, a view for all of its features, a service for its vector.
         as_known : bool
-            Hide rows of a source created after the moment asked: nobody knew them then.
+            Hide rows of a source created after the moment asked: nobody knew them then. The answer says which it
+            was: ``.as_known``, and ``.attrs`` of its pandas table.
         full_feature_names : bool
             Call the columns ``view__feature``.
         progress : callable (done, total), optional
@@ -131,6 +133,8 @@ class FeatureStore:
             FEAT-01 to FEAT-04 for the features, FEAT-05 to FEAT-07 for the rows, FEAT-08 and FEAT-09 for the source,
             FEAT-14 when rows that do not fit in memory find no room on the disk.
         """
+        if isinstance(entity_df, EventSource):
+            entity_df = self._read(entity_df, None, None)
         rows, names = self._engine.accept(entity_df)
         request = resolve(self.definitions, features, full_feature_names=full_feature_names, taken=names)
         found = self._engine.retrieve(

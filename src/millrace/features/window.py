@@ -176,14 +176,17 @@ class _Many:
     def visible(self, data: bytes, count: int, at: int) -> Ints:
         layout = self._layout
         words = np.frombuffer(data, dtype="<i8", count=count * layout.width // 8, offset=layout.start)
-        events: Ints = words.reshape(count, -1)
-        events = events[: int(np.searchsorted(events[:, 0], at, side="right"))]
+        every: Ints = words.reshape(count, -1)
+        events: Ints = every[: int(np.searchsorted(every[:, 0], at, side="right"))]
         if layout.has_created:
-            events = events[(events[:, 1] <= at) & (events[:, 1] != NEVER)]
+            is_known = (events[:, 1] <= at) & (events[:, 1] != NEVER)
+            events = events[is_known]
         return events
 
     def true(self, events: Ints, column: int) -> Ints:
-        return events[self._is_there(events, column) & (events[:, self._layout.first_slot + column] != 0)]
+        is_true = self._is_there(events, column) & (events[:, self._layout.first_slot + column] != 0)
+        counting: Ints = events[is_true]
+        return counting
 
     def after(self, events: Ints, moment: int) -> Ints:
         later: Ints = events[int(np.searchsorted(events[:, 0], moment, side="right")) :]

@@ -18,6 +18,7 @@ import pytest
 from orders_shop import day, make_source, reader
 
 from millrace.core.errors import DataError
+from millrace.data.source import Source
 from millrace.features import aggregation as mr
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
@@ -417,3 +418,17 @@ def test_it_is_what_the_asof_join_of_a_database_answers(make_store: Any, is_spli
     ).to_arrow_table()
     assert found.select(["x", "t"]).cast(expected.schema).equals(expected)
     assert 0 < found["x"].null_count < size / 2
+
+
+def test_the_rows_may_come_from_a_source(customer: Entity, make_store: Any) -> None:
+    view = FeatureView("v", entity=customer, source=make_source(), features={"x": "amount"})
+    store = make_store(view, orders([(1, day(1), 3)]))
+    asked = pa.table({"customer_id": [1], "event_time": [day(2)]})
+    read = store._read
+    store._read = lambda source, start, end: asked if source.name == "asked" else read(source, start, end)
+
+    rows = Source("asked", "sqlite:///shop.db", query="SELECT customer_id, event_time FROM asked")
+    answer = store.get_historical_features(rows, ["v"])
+
+    assert answer.to_arrow().to_pylist() == [{"customer_id": 1, "event_time": day(2), "x": 3}]
+    assert (answer.as_known, answer.to_df().attrs) == (True, {"as_known": True})
