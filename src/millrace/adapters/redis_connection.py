@@ -36,11 +36,12 @@ class _KernelTimeouts:
         return opened
 
 
-class _Connection(_KernelTimeouts, redis.Connection):  # type: ignore[misc] - the driver has no types we read
+# The driver is read without its types.
+class _Connection(_KernelTimeouts, redis.Connection):  # type: ignore[misc]
     """By TCP."""
 
 
-class _SocketConnection(_KernelTimeouts, redis.UnixDomainSocketConnection):  # type: ignore[misc] - as above
+class _SocketConnection(_KernelTimeouts, redis.UnixDomainSocketConnection):  # type: ignore[misc]
     """By a socket in the file system."""
 
 

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from millrace.features.lmdb_environment import release_environment, share_enviro
 from millrace.features.online import Combine
 
 LONGEST_NAME_BYTES = 511
-ITEMS_PER_TRANSACTION = 5_000
+ITEMS_PER_TRANSACTION = 20_000
 ITEMS_PER_PAGE = 1_000
 _LENGTH = struct.Struct("<I")
 
@@ -61,16 +62,21 @@ class LmdbOnlineStore:
         self._check_open()
         prefix = view.encode() + b"\0"
         rest = iter(items)
-        while chunk := list(islice(rest, ITEMS_PER_TRANSACTION)):
+        # In the order of the keys a transaction touches each page once; the items of one key stay in theirs.
+        while chunk := sorted(islice(rest, ITEMS_PER_TRANSACTION), key=itemgetter(0)):
 
             def write(handle: Any, chunk: list[tuple[bytes, bytes]] = chunk) -> None:
                 with handle.begin(write=True) as transaction:
+                    get, put = transaction.get, transaction.put
                     for key, value in chunk:
-                        name = _name(prefix, key)
-                        old = _value(name, transaction.get(name))
+                        name = prefix + key
+                        if len(name) >= LONGEST_NAME_BYTES:
+                            _write_long(transaction, prefix, key, value, combine)
+                            continue
+                        old = get(name)
                         new = combine(old, value)
                         if new is not old:
-                            transaction.put(name, new if len(name) < LONGEST_NAME_BYTES else _with_key(key, new))
+                            put(name, new)
 
             self._environment.run_growing(write)
 
@@ -144,8 +150,12 @@ def _name(prefix: bytes, key: bytes) -> bytes:
     return (prefix + hashlib.sha256(key).digest()).ljust(LONGEST_NAME_BYTES, b"\0")
 
 
-def _with_key(key: bytes, value: bytes) -> bytes:
-    return _LENGTH.pack(len(key)) + key + value
+def _write_long(transaction: Any, prefix: bytes, key: bytes, value: bytes, combine: Combine) -> None:
+    name = _name(prefix, key)
+    old = _value(name, transaction.get(name))
+    new = combine(old, value)
+    if new is not old:
+        transaction.put(name, _LENGTH.pack(len(key)) + key + new)
 
 
 def _value(name: bytes, data: bytes | None) -> bytes | None:
