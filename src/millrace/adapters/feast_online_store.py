@@ -15,11 +15,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from feast import metrics as feast_metrics
 from feast import utils as feast_utils
 from feast.infra.online_stores.helpers import compute_versioned_name
@@ -253,27 +253,24 @@ class MillraceOnlineStore(OnlineStore):  # type: ignore[misc]
 
         `rows` has the view's own names: keys, features and the source's times.
         """
-        rows = rows.combine_chunks()
         source = table.batch_source
-        event, is_timed = column_micros(_single(rows[source.timestamp_field]))
+        names = sorted(one.name for one in table.entity_columns if one.name != NO_KEY)
+        if names:  # neighbours in the store are written together; rows of one key keep their order
+            rows = rows.take(pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in names]))
+        event, is_timed = column_micros(single(rows[source.timestamp_field]))
         created = event * 0 + UNKNOWN
         if source.created_timestamp_column:
-            known, is_known = column_micros(_single(rows[source.created_timestamp_column]))
+            known, is_known = column_micros(single(rows[source.created_timestamp_column]))
             created[is_known] = known[is_known]
-        columns = [raw_column(_single(rows[one.name]), one.dtype.to_value_type()) for one in table.features]
+        columns = [raw_column(single(rows[one.name]), one.dtype.to_value_type()) for one in table.features]
         form = Form(tuple(one.name for one in table.features), tuple(kind for kind, _, _ in columns))
         self._keep_form(config, form)
-        names = sorted(one.name for one in table.entity_columns if one.name != NO_KEY)
-        keys: list[bytes | None] = [b""] * rows.num_rows
-        if names:
-            keys = pack_columns([_single(rows[name]) for name in names], names)
+        keys = pack_columns([single(rows[name]) for name in names], names) if names else [b""] * rows.num_rows
         packed = pack_rows(form, event, created, [(valid, values) for _, valid, values in columns])
-        pairs = [
-            (key, row)
-            for key, row, is_there in zip(keys, packed, is_timed.tolist(), strict=True)
-            if is_there and key is not None
-        ]
-        pairs.sort(key=itemgetter(0))  # neighbours in the store are written together
+        if None in keys or not is_timed.all():
+            kept = [place for place, key in enumerate(keys) if key is not None and is_timed[place]]
+            keys, packed = [keys[place] for place in kept], [packed[place] for place in kept]
+        pairs: Any = zip(keys, packed, strict=True)
         store = self._opened(config)
         store.merge(storage_name(config, table), pairs, newest)
         store.sync()
@@ -370,7 +367,7 @@ def _is_version(name: str, prefix: str) -> bool:
     return name.startswith(f"{prefix}_v") and name.removeprefix(f"{prefix}_v").isdigit()
 
 
-def _single(column: Any) -> pa.Array:
+def single(column: Any) -> pa.Array:
     combined = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(combined, pa.ChunkedArray):
         return pa.concat_arrays(combined.chunks) if combined.num_chunks else pa.array([], combined.type)
