@@ -21,7 +21,7 @@ from pyspark.sql.types import DateType, StructType, TimestampNTZType, TimestampT
 
 from millrace.adapters.spark_answer import SparkFeatures, collect, spark_fields, told
 from millrace.adapters.spark_bucket import Bucket, portable
-from millrace.adapters.spark_session import own_session, quiet, start_session
+from millrace.adapters.spark_session import as_before, own_session, quiet, start_session
 from millrace.adapters.spark_sources import Frames, quoted, read_log
 from millrace.adapters.spark_types import pack
 from millrace.core.errors import ProjectError
@@ -90,7 +90,7 @@ class SparkEngine:
             FEAT-82 when Spark fails.
         """
         table = None if isinstance(rows, DataFrame) else to_table(rows)
-        with quiet(), told():
+        with quiet(), as_before(self.session), told():
             asking = (
                 self._from_spark(rows, event_time) if table is None else self._from_here(table, features, event_time)
             )

@@ -228,7 +228,7 @@ def is_url(path: str) -> bool:
     (True, True, False, False)
     """
     scheme, sign, _ = path.partition("://")
-    return path.startswith("env:") or (bool(sign) and scheme not in FILE_STORES)
+    return path.startswith(("env:", "jdbc:")) or (bool(sign) and scheme not in FILE_STORES)
 
 
 def _span(delay: Duration | None, what: str) -> timedelta:
