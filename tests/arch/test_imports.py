@@ -67,7 +67,22 @@ def test_importing_millrace_does_no_work():
     assert loaded == []
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status"], ["history"], ["model", "list"], ["status", "--json"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["status"],
+        ["history"],
+        ["model", "list"],
+        ["status", "--json"],
+        ["features", "list"],
+        ["features", "show", "view"],
+        ["features", "search", "view"],
+        ["features", "lineage", "view"],
+        ["features", "plan"],
+        ["features", "apply"],
+    ],
+)
 def test_a_command_that_only_reads_the_record_loads_no_engine(small_project, words):
     place = [] if words == ["--help"] else ["--project", small_project]
     code = """

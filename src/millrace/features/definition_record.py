@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from millrace.core.errors import StoreError
+from millrace.core.errors import MillraceError, StoreError
 from millrace.core.ids import digest_json
 from millrace.features.aggregation import Aggregation
 from millrace.features.entity import Entity
@@ -28,7 +28,10 @@ Record = Mapping[str, Any]
 KINDS = ("source", "entity", "view", "on_demand", "service")
 """What is recorded, each made of kinds before it."""
 
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_PASSWORDS = (
+    (re.compile(r"(?<=://)([^/@:]*):.*@"), r"\1:***@"),
+    (re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key)[^=&]*=)[^&]*", re.IGNORECASE), r"\1***"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def source_record(source: Any) -> dict[str, Any]:
         "event_time": source.event_time,
         "created": source.created,
         "delay_s": source.delay.total_seconds() if source.delay else 0.0,
-        "path": _PASSWORD.sub(r"\1:***@", str(getattr(source, "path", ""))),
+        "path": _without_passwords(str(getattr(source, "path", ""))),
         "query": getattr(source, "query", None),
         "table": getattr(source, "table", None),
         "columns": _plain_columns(getattr(source, "columns", None)),
@@ -174,7 +177,7 @@ def view_from_record(record: Record, source: EventSource | None = None) -> Featu
     try:
         view = _rebuilt(record, source)
         digest = view.digest()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, MillraceError) as error:
         raise _not_the_same(record, f"{type(error).__name__}: {error}") from error
     if digest != record["digest"]:
         raise _not_the_same(record, f"its digest is {digest[:12]}, not {record['digest'][:12]}")
@@ -216,6 +219,13 @@ def rule_from_dict(facts: Record) -> Aggregation:
         tuple(rule_from_dict(part) for part in facts.get("parts", ())),
         {name: from_json(one) for name, one in facts.get("expressions", {}).items()},
     )
+
+
+def _without_passwords(url: str) -> str:
+    if "://" in url:
+        for pattern, kept in _PASSWORDS:
+            url = pattern.sub(kept, url)
+    return url
 
 
 def _about(thing: Any) -> dict[str, Any]:
