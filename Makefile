@@ -10,7 +10,7 @@ FEAST := .venv-feast
 FEAST_READY := $(FEAST)/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all check format bench docs lock clean
+.PHONY: help demo test test-all check format bench docs feast lock clean
 
 help:  ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -57,6 +57,8 @@ bench: $(READY)  ## measure: ratios against peers and raw limits
 
 docs: $(READY)  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
+
+feast: $(FEAST_READY)  ## make Feast's environment, .venv-feast, for tests and benchmarks beside Feast
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: $(READY)  ## write requirements/*.txt anew from pyproject.toml

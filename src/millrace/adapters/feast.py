@@ -60,9 +60,14 @@ class FeastRepository:
     services: Mapping[str, FeatureService]
     findings: tuple[MillraceError, ...] = field(default=(), compare=False)
 
+    @property
+    def definitions(self) -> tuple[Any, ...]:
+        """Everything that was taken over: a project file that holds this object defines all of it."""
+        kinds = (self.sources, self.entities, self.views, self.on_demand, self.services)
+        return tuple(one for found in kinds for one in found.values())
+
     def __iter__(self) -> Iterator[Any]:
-        for found in (self.sources, self.entities, self.views, self.on_demand, self.services):
-            yield from found.values()
+        return iter(self.definitions)
 
     def __getitem__(self, name: str) -> Any:
         for found in (self.views, self.on_demand, self.services, self.entities, self.sources):
@@ -135,7 +140,7 @@ def from_feast(repo: str | Path | feast.FeatureStore, *, strict: bool = False) -
             "the Feast repository has no feature views",
             where=str(path),
             why="only what was applied stands in its registry",
-            fix="cd to it and run feast apply",
+            fix="run feast apply in that folder",
         )
     if strict and reading.findings:
         raise DataError(

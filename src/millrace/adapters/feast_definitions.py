@@ -44,8 +44,9 @@ class Reading:
     services: dict[str, FeatureService] = field(default_factory=dict)
     findings: list[MillraceError] = field(default_factory=list)
 
-    def leave_out(self, code: str, what: str, why: str, fix: str) -> None:
-        self.findings.append(DataError(code, what, where=self.place, why=why, fix=fix))
+    def leave_out(self, finding: DataError) -> None:
+        finding.where = self.place
+        self.findings.append(finding)
 
 
 def read_view(reading: Reading, view: Any, projection: Any = None) -> None:
@@ -54,7 +55,7 @@ def read_view(reading: Reading, view: Any, projection: Any = None) -> None:
     why = _why_not(view)
     if why:
         fix = "keep it in Feast, or define its aggregates in Millrace"
-        reading.leave_out("FEAST-12", f"the view '{name}' is not taken over", why, fix)
+        reading.leave_out(DataError("FEAST-12", f"the view '{name}' is not taken over", why=why, fix=fix))
         return
     aliases = {} if projection is None else dict(projection.join_key_map)
     fields, kept = [], {}
@@ -63,10 +64,12 @@ def read_view(reading: Reading, view: Any, projection: Any = None) -> None:
         dtype = dtype_of_feast(one.dtype)
         if dtype is None:
             reading.leave_out(
-                "FEAST-13",
-                f"the feature '{name}:{one.name}' is not taken over",
-                f"Millrace has no type for Feast's {one.dtype}",
-                "keep it in Feast with Millrace's online store, which keeps every type",
+                DataError(
+                    "FEAST-13",
+                    f"the feature '{name}:{one.name}' is not taken over",
+                    why=f"Millrace has no type for Feast's {one.dtype}",
+                    fix="keep it in Feast with Millrace's online store, which keeps every type",
+                )
             )
             continue
         fields.append(Field(one.name, dtype, one.description, _tags(one.tags), place=reading.place))
@@ -89,7 +92,9 @@ def read_view(reading: Reading, view: Any, projection: Any = None) -> None:
             place=reading.place,
         )
     except MillraceError as problem:
-        reading.leave_out("FEAST-12", f"the view '{name}' is not taken over", str(problem.what), problem.fix or "")
+        reading.leave_out(
+            DataError("FEAST-12", f"the view '{name}' is not taken over", why=problem.what, fix=problem.fix)
+        )
         return
     reading.sources[source.name] = source
     if entity is not None:
@@ -136,7 +141,9 @@ def read_on_demand(reading: Reading, view: Any) -> None:
             why = str(problem.what)
     if why is not None:
         fix = "write the function with mr.on_demand, or ask for this view through Feast"
-        reading.leave_out("FEAST-14", f"the on-demand view '{view.name}' is not taken over", why, fix)
+        reading.leave_out(
+            DataError("FEAST-14", f"the on-demand view '{view.name}' is not taken over", why=why, fix=fix)
+        )
 
 
 def read_service(reading: Reading, service: Any, views: Mapping[str, Any]) -> None:
@@ -149,20 +156,24 @@ def read_service(reading: Reading, service: Any, views: Mapping[str, Any]) -> No
         view: Any = reading.views.get(name) or reading.on_demand.get(name)
         if projection.join_key_map and name == projection.name:
             reading.leave_out(
-                "FEAST-14",
-                f"the service '{service.name}' is not taken over",
-                f"it gives the keys of '{name}' other names, but not the view",
-                f'write {name}.with_name("...").with_join_key_map(...) in Feast',
+                DataError(
+                    "FEAST-14",
+                    f"the service '{service.name}' is not taken over",
+                    why=f"it gives the keys of '{name}' other names, but not the view",
+                    fix=f'write {name}.with_name("...").with_join_key_map(...) in Feast',
+                )
             )
             return
         own = () if view is None else view.rules if isinstance(view, FeatureView) else view.outputs
         missing = [one.name for one in projection.features if one.name not in own]
         if missing:
             reading.leave_out(
-                "FEAST-14",
-                f"the service '{service.name}' is not taken over",
-                f"it holds {', '.join(f'{name}:{one}' for one in missing)}, which is not",
-                "mend the findings on those, or ask for this service through Feast",
+                DataError(
+                    "FEAST-14",
+                    f"the service '{service.name}' is not taken over",
+                    why=f"it holds {', '.join(f'{name}:{one}' for one in missing)}, which is not",
+                    fix="mend the findings on those, or ask for this service through Feast",
+                )
             )
             return
         references += [f"{name}:{one.name}" for one in projection.features]

@@ -167,7 +167,11 @@ def _write_view(writing: _Writing, view: FeatureView) -> None:
     source = view.source
     try:
         if not isinstance(source, Source):
-            raise DataError("FEAST-15", f"the source of '{view.name}' is not a file")
+            raise DataError(
+                "FEAST-15",
+                f"the source of '{view.name}' is not a file",
+                fix="give the view a Source with a Parquet file",
+            )
         plain = _plain_columns(view)
         if plain is not None and _why_not_file(source) is None:
             _as_it_stands(writing, view, source, plain)
