@@ -60,6 +60,19 @@ def test_an_old_model_is_served_from_the_old_definition(shop, means):
     assert served_mean(shop, ASKED) == means[0]
 
 
+def test_the_old_definition_is_shown_and_verified(shop, means, ask):
+    ask(shop, "features", "materialize", "--end", END.isoformat())
+
+    _, shown = ask(shop, "features", "show", "history")
+    code, told = ask(shop, "features", "verify")
+
+    (earlier,) = shown["earlier"]
+    assert (earlier["digest"] != shown["digest"], earlier["materialized_until"][:10]) == (True, "2024-02-11")
+    assert (code, told["outcome"], [one["keys"] for one in told["views"]]) == (0, "same", [8, 8])
+    assert told["views"][1]["view"].startswith("history@")
+    assert means
+
+
 def test_pushed_rows_reach_the_old_definition_too(shop, means):
     later = END + timedelta(hours=2)
     with closing(open_small_project(shop)) as wiring:

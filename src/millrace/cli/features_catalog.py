@@ -161,6 +161,10 @@ def _print_shown(shown: Mapping[str, Any]) -> None:
         "source": shown["source"],
         "ttl": shown.get("ttl"),
         "online": _online(shown, say_age(shown["age_s"])) if shown["kind"] == "view" else "",
+        "earlier": "; ".join(
+            f"{one['digest'][:12]}, read by a model in use, online until {(one['materialized_until'] or 'never')[:19]}"
+            for one in shown.get("earlier", [])
+        ),
         "applied": f"{shown['applied']['at'][:19]} by {shown['applied']['by']}" if shown["applied"] else "not yet",
         "state": shown["state"] if shown["applied"] else "",
         "defined": shown["defined_at"],

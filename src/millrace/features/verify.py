@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.core.clock import to_text
-from millrace.core.errors import DataError
+from millrace.core.errors import DataError, StoreError
 from millrace.features.columns import Bools
 from millrace.features.key_sample import keys_of_log, keys_of_store, mix, rows_of
-from millrace.features.lookup import LookupPlan
+from millrace.features.lookup import LookupPlan, OnlineFeatures
 from millrace.features.request import Wanted, resolve
 from millrace.features.same_bits import differing, plain
 from millrace.features.store import FeatureStore
@@ -182,14 +182,37 @@ def _last_instant(store: FeatureStore, view: FeatureView) -> datetime | None:
     return None if until is None else until + view.delay - _INSTANT
 
 
+def _lookup(plan: LookupPlan, rows: Sequence[Any], moment: datetime) -> tuple[OnlineFeatures, set[int]]:
+    """The answers, and the places of the rows for which the store holds something that cannot be read."""
+    try:
+        return plan.lookup(rows, moment), set()
+    except StoreError as error:
+        if error.code != "FEAT-22":
+            raise
+    damaged = {place for place, row in enumerate(rows) if _is_damaged(plan, row, moment)}
+    # A key without a value stands in for a damaged one, so that the others keep their places.
+    nobody = dict.fromkeys(plan.keys)
+    return plan.lookup([nobody if place in damaged else row for place, row in enumerate(rows)], moment), damaged
+
+
+def _is_damaged(plan: LookupPlan, row: Any, moment: datetime) -> bool:
+    try:
+        plan.read(row, moment)
+    except StoreError as error:
+        return error.code == "FEAT-22"
+    return False
+
+
 def _compare(
     plan: LookupPlan, rows: Sequence[Any], moment: datetime, past: pa.Table, checks: dict[str, FeatureCheck]
 ) -> None:
-    answer = plan.lookup(rows, moment)
+    answer, damaged = _lookup(plan, rows, moment)
     for name, check in checks.items():
-        statuses, values = answer.statuses[name], answer.values[name]
+        statuses = ["damaged" if place in damaged else one for place, one in enumerate(answer.statuses[name])]
+        values = answer.values[name]
         offline = past[name].combine_chunks()
         wrong = differing(offline, values)
+        wrong[list(damaged)] = True
         if "trimmed" in statuses:
             is_trimmed: Bools = np.array([status == "trimmed" for status in statuses])
             check.trimmed += int(is_trimmed.sum())

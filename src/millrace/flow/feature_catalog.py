@@ -12,7 +12,7 @@ from millrace.core.errors import DataError, did_you_mean
 from millrace.features.definition_record import Record, record_key
 from millrace.features.freshness import materialized_until
 from millrace.flow.feature_changes import Users, applied_states, defined_records
-from millrace.flow.pinned_features import DEFINITION
+from millrace.flow.pinned_features import DEFINITION, EarlierViews
 
 if TYPE_CHECKING:
     from millrace.flow.wiring import Wiring
@@ -58,7 +58,7 @@ class Catalog:
         if record["kind"] in ("view", "on_demand"):
             features = self.features(record)
             chosen = [one for one in features if feature in (None, one["name"])]
-            shown |= {"ttl": _say_ttl(record), "feature_details": chosen}
+            shown |= {"ttl": _say_ttl(record), "feature_details": chosen, "earlier": self._earlier(record["name"])}
             if feature is not None:
                 shown |= {"name": name, "features": 1, "description": chosen[0]["description"]}
         return shown
@@ -161,6 +161,15 @@ class Catalog:
         if state is None:
             return None
         return {"by": state.value["by"], "at": self._wiring.ledger.get_event(state.seq).at}
+
+    def _earlier(self, name: str) -> list[dict[str, Any]]:
+        """Other definitions of a view that models in some environment still read."""
+        ledger = self._wiring.ledger
+        found = [(view, materialized_until(ledger, view)) for view in EarlierViews(self._wiring)() if view.name == name]
+        return [
+            {"digest": view.digest(), "materialized_until": None if until is None else to_text(until)}
+            for view, until in found
+        ]
 
     def _statistics_of(self, record: Record) -> Mapping[str, Any]:
         kept = self._statistics.get(record["name"], {}) if record["kind"] == "view" else {}

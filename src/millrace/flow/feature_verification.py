@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from millrace.features.verify import KEYS, ConsistencyReport, verify
+from millrace.flow.pinned_features import EarlierViews, store_of
 
 if TYPE_CHECKING:
     from millrace.flow.wiring import Wiring
@@ -21,8 +23,18 @@ def verify_features(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ConsistencyReport:
-    """What `verify` finds in the wiring's online store; see there."""
+    """What `verify` finds in the wiring's online store; see there.
+
+    Earlier definitions of these views that a model in some environment still reads are verified too, under the name by
+    which the online store knows them.
+    """
     report = verify(wiring.features, list(views) or None, keys=keys, at=at, seed=seed, progress=progress)
+    names = {one.view for one in report.views}
+    for view in EarlierViews(wiring)():
+        if view.name in names or not views:
+            found = verify(store_of(wiring, {view.name: view}), keys=keys, at=at, seed=seed)
+            known = tuple(replace(one, view=view.storage_id()) for one in found.views)
+            report = replace(report, views=(*report.views, *known))
     subject = wiring.environment.name
     event = wiring.ledger.append("feature_verification", subject, report.to_dict())
     if report.outcome == "different":

@@ -78,6 +78,21 @@ def test_a_changed_value_in_the_store_is_found_with_its_key(store, online):
     ]
 
 
+def test_a_value_that_cannot_be_read_is_a_difference_and_the_others_are_compared(store, online):
+    view = store.views["history"]
+    key = key_packer(("customer_id",), ("int",))({"customer_id": 7})
+    (packed,) = online.read(view.storage_id(), [key])
+    online.merge(view.storage_id(), [(key, packed[:40])], lambda old, new: new)
+
+    report = verify(store)
+
+    assert [(one.compared, one.different, one.examples[0]["status"]) for one in report.features] == [
+        (20, 1, "damaged"),
+        (20, 1, "damaged"),
+        (20, 1, "damaged"),
+    ]
+
+
 def test_an_event_that_is_not_in_the_log_is_found(store):
     store.push("history", [{"customer_id": 3, "ts": day(9), "amount": 0.5, "word": "w3"}])
 
