@@ -69,7 +69,8 @@ def from_text(text: str) -> datetime:
 
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact."""
-    return (as_utc(moment) - _EPOCH) // timedelta(microseconds=1)
+    span = (moment if moment.tzinfo is UTC else as_utc(moment)) - _EPOCH
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 
 
 def from_micros(micros: int) -> datetime:

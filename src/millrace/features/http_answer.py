@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
+from millrace.core.clock import from_micros
 from millrace.core.errors import MillraceError
-from millrace.features.lookup import OnlineFeatures
+from millrace.features.lookup import OnlineFeatures, ViewReading
 
 WORDS: Mapping[str | None, str] = {
     None: "NULL_VALUE",  # of a key
@@ -34,6 +35,7 @@ _NO_TIME = "1970-01-01T00:00:00Z"  # what Feast writes where there is none; its 
 _encode = msgspec.json.Encoder().encode
 # Most requests are for one entity: what its answer is made of stands ready.
 _ONE_WORD = {status: _encode([word]) for status, word in WORDS.items()}
+_ONE_END = {status: b',"statuses":' + word + b',"event_timestamps":' for status, word in _ONE_WORD.items()}
 _ONE_NO_TIME = _encode([_NO_TIME])
 
 
@@ -58,6 +60,20 @@ class AnswerForm:
             metadata["feature_view_metadata"] = [{"name": view} for view in views]
         self._head = b'{"metadata":' + _encode(metadata) + b',"results":['
 
+    def encode_one(self, columns: Mapping[str, Sequence[Any]], views: Sequence[ViewReading]) -> bytes:
+        """The answer for one entity."""
+        parts: dict[str, bytes] = {}
+        for names, values, status, micros in views:
+            end = _ONE_END[status] + (_ONE_NO_TIME if micros is None else _encode([from_micros(micros)])) + b"}"
+            for name, value in zip(names, values, strict=True):
+                if value is None and status == "present":
+                    parts[name] = b'{"values":[null]' + _ONE_END["null"] + end[len(_ONE_END[status]) :]
+                else:
+                    parts[name] = b'{"values":' + _encode(json_values((value,))) + end
+        results = [_result(columns[key], _words(_key_statuses(columns[key])), _ONE_NO_TIME) for key in self.keys]
+        results.extend([parts[name] for name in self.names])
+        return self._head + b",".join(results) + b"]}"
+
     def encode(
         self,
         columns: Mapping[str, Sequence[Any]],
@@ -68,10 +84,7 @@ class AnswerForm:
         """The answer that holds what was found; INVALID throughout when nothing could be, and why."""
         nothing: Sequence[None] = [None] * rows
         no_times = _times(nothing)
-        results = [
-            _result(columns[key], _words([None if value is None else "present" for value in columns[key]]), no_times)
-            for key in self.keys
-        ]
+        results = [_result(columns[key], _words(_key_statuses(columns[key])), no_times) for key in self.keys]
         if found is None:
             results.extend([_result(nothing, _words(["unavailable"] * rows), no_times)] * len(self.names))
         else:
@@ -89,6 +102,10 @@ class AnswerForm:
 
 def _result(values: Sequence[Any], statuses: bytes, times: bytes) -> bytes:
     return b'{"values":' + _encode(values) + b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
+
+
+def _key_statuses(values: Sequence[Any]) -> list[str | None]:
+    return [None if value is None else "present" for value in values]
 
 
 def _words(statuses: Sequence[str | None]) -> bytes:

@@ -149,6 +149,9 @@ class FeatureApp:
         body = await read_body(scope, receive, self._limits.body_bytes, too_large)
         request = self._bodies.read(body, FeatureRequest)
         outcome = await self._lookup.look_up(request)
+        if outcome.views is not None:
+            self.metrics.count_views(outcome.views)
+            return Reply(200, outcome.form.encode_one(request.entities, outcome.views))
         if outcome.found is None:
             self.metrics.count_unavailable(len(outcome.form.names), outcome.rows)
         else:

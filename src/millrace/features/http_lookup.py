@@ -14,7 +14,7 @@ from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, ServiceError, StoreError, did_you_mean
 from millrace.features.http_answer import AnswerForm
 from millrace.features.http_request import FeatureRequest, Rows, rows_of
-from millrace.features.lookup import LookupPlan, OnlineFeatures
+from millrace.features.lookup import LookupPlan, OnlineFeatures, ViewReading
 from millrace.features.request import resolve
 from millrace.features.store import FeatureStore
 
@@ -51,12 +51,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request. With `error` the store did not answer; not for some rows if there is `found`."""
+    """What became of one request. With `error` the store did not answer; not for some rows if there is `found`.
+
+    Of a single row `views` may stand instead of `found`.
+    """
 
     form: AnswerForm
     rows: int
     found: OnlineFeatures | None
     error: MillraceError | None = None
+    views: list[ViewReading] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,10 @@ class FeatureLookup:
         if prepared is None:
             prepared = self._prepare(name, request)
         try:
+            if len(rows) == 1:
+                views = prepared.plan.read_views(rows[0])
+                if views is not None:
+                    return Outcome(prepared.form, 1, None, None, views)
             return Outcome(prepared.form, len(rows), prepared.plan.lookup(rows))
         except (StoreError, ServiceError) as error:
             found = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from millrace.core.prometheus import Histogram, add_family, add_sample
-from millrace.features.lookup import OnlineFeatures
+from millrace.features.lookup import OnlineFeatures, ViewReading
 
 
 class FeatureMetrics:
@@ -21,14 +21,19 @@ class FeatureMetrics:
         self.pushed_rows = 0
         self._latency = Histogram()
 
+    def count_views(self, views: Sequence[ViewReading]) -> None:
+        """Values that were answered for one entity, by status."""
+        self.rows += 1
+        for names, values, status, _ in views:
+            nulls = values.count(None) if status == "present" else 0
+            self.values[status] += len(names) - nulls
+            if nulls:
+                self.values["null"] += nulls
+
     def count_found(self, found: OnlineFeatures, rows: int) -> None:
         """Values that were answered, by status."""
         self.rows += rows
         values = self.values
-        if rows == 1:
-            for (status,) in found.statuses.values():
-                values[status] += 1
-            return
         for statuses in found.statuses.values():
             values.update(statuses)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
@@ -21,6 +21,11 @@ from millrace.features.view_reader import Reading, Status, ViewReader
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+ViewReading: TypeAlias = tuple[list[str], list[Any], Status, int | None]
+"""Names of a view's features, their values, what holds for all of them (a value may be null yet), and the newest
+event's time in microseconds."""
 
 
 class OnlineFeatures:
@@ -134,6 +139,23 @@ class LookupPlan:
         if self.request.computed:
             self._compute(found, [key])
         return [found.values[name][0] for name in self.names]
+
+    def read_views(self, row: Mapping[str, Any], at: datetime | None = None) -> list[ViewReading] | None:
+        """What each view holds of one row, without columns made of it: what a server of single rows needs.
+
+        None when something is worked out on demand: then `lookup`. Raises as `read` does.
+        """
+        if self.request.computed:
+            return None
+        moment = to_micros(self._clock.now() if at is None else at)
+        answer = []
+        for place, part in enumerate(self._parts):
+            if not part.is_settled:
+                part = self._parts[place] = self._part(part.view)
+            packed = part.pack(row)
+            data = None if packed is None else self._online.read(part.storage_id, (packed,))[0]
+            answer.append((part.names, *part.reader.read(data, moment)))
+        return answer
 
     def lookup(self, rows: Sequence[Mapping[str, Any]], at: datetime | None = None) -> OnlineFeatures:
         """Values, statuses and event times of many keys; raises as `read` does."""

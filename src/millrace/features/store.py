@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("millrace.features")
 
+_MOST_PLANS = 1024
+
 Append = Callable[[Any, "pa.Table"], int]
 
 
@@ -165,6 +167,8 @@ class FeatureStore:
         plan = self._plans.get(name)
         if plan is None:
             request = resolve(self.definitions, one_or_many, full_feature_names=full_feature_names)
+            if len(self._plans) >= _MOST_PLANS:  # a caller that permutes names must not fill the memory
+                self._plans.clear()
             plan = self._plans[name] = LookupPlan(request, self._connected()[0], self._clock)
         return plan
 
