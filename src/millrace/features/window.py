@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -98,7 +98,9 @@ class Window:
         column = self._columns[rule.column]
         own = self._layout.kinds[column]
         if own == "string":
-            return [value for event in events if (value := self._value(rule, event)) is not None]
+            # Equal texts have equal bytes: to be counted they need not be decoded.
+            spans = self._of.spans(events, column)
+            return [self._data[self._texts + begin : self._texts + end] for begin, end in spans]
         slots = self._of.slots(events, column)
         if own != "float" and rule.kind == "sum" and self._kinds.get(rule.column, own) in ("float", "null"):
             return list(map(float, slots))
@@ -132,6 +134,9 @@ class _Events(Protocol):
     def slots(self, events: Any, column: int) -> list[Any]:
         """The numbers of a column that are not null."""
 
+    def spans(self, events: Any, column: int) -> Iterable[tuple[int, int]]:
+        """Where the texts of a column that are not null begin and end among all texts."""
+
     def event(self, found: Any) -> tuple[Any, ...]:
         """One event as its fields."""
 
@@ -161,6 +166,11 @@ class _Few:
         layout = self._layout
         word, bit, slot = layout.first_word + column // 64, 1 << column % 64, layout.first_slot + column
         return [event[slot] for event in events if not event[word] & bit]
+
+    def spans(self, events: list[tuple[Any, ...]], column: int) -> Iterable[tuple[int, int]]:
+        layout = self._layout
+        word, bit, slot = layout.first_word + column // 64, 1 << column % 64, layout.first_slot + column
+        return [_span(event[slot], event[-1]) for event in events if not event[word] & bit]
 
     def event(self, found: Any) -> tuple[Any, ...]:
         fields: tuple[Any, ...] = found
@@ -197,6 +207,11 @@ class _Many:
         found: list[Any] = (slots.view(np.float64) if self._layout.kinds[column] == "float" else slots).tolist()
         return found
 
+    def spans(self, events: Ints, column: int) -> Iterable[tuple[int, int]]:
+        there = events[self._is_there(events, column)]
+        begins, ends = _span(there[:, self._layout.first_slot + column], there[:, -1])
+        return zip(begins.tolist(), ends.tolist(), strict=True)
+
     def event(self, found: Ints) -> tuple[Any, ...]:
         return self._layout.event.unpack(found.tobytes())
 
@@ -231,8 +246,14 @@ def _array(data: bytes, kind: ValueKind, widen: type[float] | None) -> list[Any]
 
 
 def _long(data: bytes, texts: int, event: tuple[Any, ...], slot: int) -> bytes:
-    begin = texts + event[-1] + (event[slot] & 0xFFFFFFFF)
-    return data[begin : begin + (event[slot] >> 32)]
+    begin, end = _span(event[slot], texts + event[-1])
+    return data[begin:end]
+
+
+def _span(slot: Any, texts: Any) -> tuple[Any, Any]:
+    """Where a text begins and ends, given where the texts of its event begin."""
+    begin = texts + (slot & 0xFFFFFFFF)
+    return begin, begin + (slot >> 32)
 
 
 def _divide(above: Any, below: Any) -> float | None:
