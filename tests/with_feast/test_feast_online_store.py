@@ -1,6 +1,8 @@
 """Millrace as a Feast user's online store: every call works, and the answers are the right ones."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 from feast import types
 from feast.data_source import PushMode
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
@@ -18,6 +21,15 @@ from feast.value_type import ValueType
 
 from millrace.adapters.feast_lookup import Response
 from millrace.core.errors import MillraceError
+
+MILLRACE = {
+    "online_store": {
+        "type": "millrace.adapters.feast_online_store.MillraceOnlineStore",
+        "url": "lmdb:///data/online",
+    },
+    "offline_store": {"type": "millrace.adapters.feast_offline_store.MillraceOfflineStore"},
+    "batch_engine": {"type": "millrace.adapters.feast_engine.MillraceComputeEngine"},
+}
 
 NOT_FOUND, NULL = FieldStatus.NOT_FOUND, FieldStatus.NULL_VALUE
 PRESENT, TOO_OLD = FieldStatus.PRESENT, FieldStatus.OUTSIDE_MAX_AGE
@@ -541,3 +553,97 @@ def test_both_engines_bring_the_same_online(repository, driver, ago):
     assert answers[0] == answers[1] == answers[2]
     frame = pa.table(answers[0]).to_pandas()
     assert frame["x"].notna().all()
+
+
+def test_a_service_with_precomputed_vectors_needs_none(repository, trips, ago):
+    service = feast.FeatureService(name="fast", features=[trips[-1]], precompute_online=True)
+    store = repository.open("millrace", *trips, service)
+    store.materialize(ago(days=5), ago())
+
+    answer = store.get_online_features(store.get_feature_service("fast"), [{"driver_id": 1}]).to_dict()
+
+    assert (answer["trips"], answer["rating"]) == ([10], [4.5])
+
+
+def test_redis_answers_alike(repository, trips, ago, redis_server):
+    settings = {**MILLRACE["online_store"], "url": redis_server.url}
+    store = repository.open("millrace", *trips, online_store=settings)
+    store.materialize(ago(days=5), ago())
+    store.push("trips_push", pushed(ago, (1, 9, ago(hours=5), ago(hours=5))))
+
+    response = store.get_online_features(REFERENCES, [{"driver_id": key} for key in (1, 2, 3, 4, 5)])
+
+    assert response.to_dict()["trips"] == [10, 2**53 + 1, None, None, None]
+    assert statuses(response)["trips"] == [PRESENT, PRESENT, NULL, TOO_OLD, NOT_FOUND]
+    store.teardown()
+    assert store._get_provider().online_store._store.views() == ["feast-forms"]
+
+
+MATERIALISER = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from datetime import UTC, datetime, timedelta
+import feast
+store = feast.FeatureStore(repo_path=sys.argv[1])
+now = datetime.now(UTC)
+while True:
+    store.materialize(now - timedelta(days=5), now)
+    print("materialised", flush=True)
+"""
+
+
+def test_a_process_killed_while_it_materialises_leaves_a_whole_store(repository, driver, ago):
+    rows = 40_000
+    path = repository.write(
+        "many",
+        {
+            "driver_id": range(rows),
+            "x": range(rows),
+            "text": [f"t{one}" for one in range(rows)],
+            "event_timestamp": [ago(hours=1)] * rows,
+        },
+    )
+    source = feast.FileSource(name="many", path=path, timestamp_field="event_timestamp")
+    schema = [field("driver_id"), field("x"), field("text", types.String)]
+    view = feast.FeatureView(name="many", entities=[driver], schema=schema, source=source)
+    store = repository.open("millrace", driver, source, view)
+    text = yaml.safe_dump(
+        {
+            "project": "shop",
+            "provider": "local",
+            "registry": str(repository.path / "data" / "registry_millrace.db"),
+            "entity_key_serialization_version": 3,
+            **MILLRACE,
+        }
+    )
+    (repository.path / "feature_store.yaml").write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, "-c", MATERIALISER, str(repository.path)], stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:  # it is in the middle of the next one
+        if "materialised" in line:
+            break
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    keys = [{"driver_id": key} for key in range(rows)]
+    answer = store.get_online_features(["many:x", "many:text"], keys).to_dict()
+    store.materialize(ago(days=5), ago())
+
+    assert answer["x"] == list(range(rows))
+    assert answer["text"][-1] == f"t{rows - 1}"
+    assert store.get_online_features(["many:x"], keys).to_dict()["x"] == list(range(rows))
+
+
+def test_version_metadata_comes_on_request(repository, trips, ago):
+    store = repository.open("millrace", *trips)
+    store.materialize(ago(days=5), ago())
+
+    response = store.get_online_features(
+        REFERENCES, [{"driver_id": 1}, {"driver_id": 4}], include_feature_view_version_metadata=True
+    )
+
+    assert [one.name for one in response.proto.metadata.feature_view_metadata] == ["trips"]
+    assert response.to_dict()["rating"] == [4.5, None]
+    assert statuses(response)["rating"] == [PRESENT, TOO_OLD]

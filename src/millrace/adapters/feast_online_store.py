@@ -187,8 +187,6 @@ class MillraceOnlineStore(OnlineStore):  # type: ignore[misc]
         created = getattr(registry, "cached_registry_proto_created", None)
         if plan is not None and created is not None and plan.token == created and registry.is_cache_valid():
             return plan
-        if getattr(features, "precompute_online", False):
-            raise Unplanned
         plan = self._make_plan(config, features, registry, project, full_feature_names)
         if len(self._plans) >= _MOST_PLANS:
             self._plans.clear()
