@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +12,7 @@ from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
 from millrace.features.computed import with_computed
+from millrace.features.earlier import choose_earlier, left_out_alone
 from millrace.features.events import Events, read_events
 from millrace.features.historical import by_name
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
@@ -30,8 +29,6 @@ from millrace.store.ledger import Ledger
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-logger = logging.getLogger("millrace.features")
 
 _MOST_PLANS = 1024
 
@@ -101,6 +98,17 @@ class FeatureStore:
             else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"), workspace)
         )
         self._plans: dict[tuple[tuple[Any, ...], bool], LookupPlan] = {}
+        self._options: dict[str, Any] = {
+            "online": online,
+            "ledger": ledger,
+            "clock": clock,
+            "late": late,
+            "workspace": workspace,
+        }
+
+    def with_views(self, views: Sequence[View], *, read: Read | None = None) -> FeatureStore:
+        """The same store with other definitions, and with another reader of sources where one is given."""
+        return FeatureStore(views, read=read or self._read, engine=self._engine, **self._options)
 
     def get_historical_features(
         self,
@@ -229,7 +237,7 @@ class FeatureStore:
             report = None if progress is None else _overall(progress, place, len(chosen))
             counts[view.name] = materializer.materialize(view, start, end, chunk=span, progress=report)
         for view in self._earlier_of(chosen, all_views=views is None):
-            with _for_others(view):
+            with left_out_alone(view):
                 counts[view.storage_id()] = materializer.materialize(view, start, end, chunk=span)
         return counts
 
@@ -261,7 +269,7 @@ class FeatureStore:
         for place, view in enumerate(chosen):
             counts[view.name] = increment(view, None if progress is None else _overall(progress, place, len(chosen)))
         for view in self._earlier_of(chosen, all_views=views is None):
-            with _for_others(view):
+            with left_out_alone(view):
                 counts[view.storage_id()] = increment(view, None)
         return counts
 
@@ -319,7 +327,7 @@ class FeatureStore:
         # All rows are found good before the first is written.
         ready = [(view, self._events_of(view, table)) for view in views]
         for view in self._earlier_of(views) if self._online is not None else ():
-            with _for_others(view):
+            with left_out_alone(view):
                 ready.append((view, self._events_of(view, table)))
         if to != "online":
             if self._append is None:
@@ -359,15 +367,7 @@ class FeatureStore:
         return fed
 
     def _earlier_of(self, views: Sequence[FeatureView], *, all_views: bool = False) -> list[FeatureView]:
-        """Earlier definitions of `views`, and gone ones of their sources, that lie elsewhere in the online store."""
-        names, sources = {view.name for view in views}, {view.source.name for view in views}
-        known = {view.storage_id() for view in self.views.values()}
-        found = {
-            view.storage_id(): view
-            for view in self._earlier()
-            if all_views or view.name in names or (view.name not in self.views and view.source.name in sources)
-        }
-        return [view for storage_id, view in found.items() if storage_id not in known]
+        return choose_earlier(self._earlier(), self.views, None if all_views else views)
 
     def _chosen(self, views: Wanted | None) -> list[FeatureView]:
         if views is None:
@@ -382,15 +382,6 @@ class FeatureStore:
                 fix='FeatureStore(..., online=open_online("lmdb:///state/online"))',
             )
         return self._online, self._materializer
-
-
-@contextmanager
-def _for_others(view: FeatureView) -> Iterator[None]:
-    """Rows that an earlier definition cannot take, for want of a column, must not keep the present one waiting."""
-    try:
-        yield
-    except DataError as error:
-        logger.warning("the earlier definition %s, which a model reads, was left out: %s", view.storage_id(), error)
 
 
 def _overall(progress: Progress, place: int, views: int) -> Progress:

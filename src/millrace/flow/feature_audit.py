@@ -241,7 +241,7 @@ class _Replay:
         return {reference: found[reference.replace(":", "__", 1)].to_pylist() for reference in references}
 
     def _store(self, read: Any) -> FeatureStore:
-        return FeatureStore(list(self._views.values()), read=read, clock=self._wiring.clock)
+        return self._wiring.features.with_views(list(self._views.values()), read=read)
 
     def _pinned(self) -> dict[str, View]:
         pins = pins_of(self._version)

@@ -92,14 +92,10 @@ def pinned_views(wiring: Wiring, pins: Mapping[str, str], *, who: str) -> dict[s
 
 def store_of(wiring: Wiring, views: Mapping[str, View]) -> FeatureStore:
     """The feature store of these definitions: the project's own when it defines all of them."""
-    from millrace.features.store import FeatureStore
-
     present = wiring.project.feature_definitions
     if all(view is present.get(name) for name, view in views.items()):
         return wiring.features
-    return FeatureStore(
-        list(views.values()), read=wiring.read, online=wiring.online, ledger=wiring.ledger, clock=wiring.clock
-    )
+    return wiring.features.with_views(list(views.values()))
 
 
 class EarlierViews:
