@@ -49,6 +49,7 @@ def test_the_pages_that_are_promised_are_there():
         "ledger.md",
         "configuration.md",
         "extending.md",
+        "features.md",
         "performance.md",
     }
 

@@ -174,7 +174,7 @@ class Materializer:
             "end": done,
             "rows": rows,
         }
-        self._ledger.append(STATE, view.name, facts, sets=[(STATE, view.storage_id(), value)])
+        self._ledger.append("materialization", view.name, facts, sets=[(STATE, view.storage_id(), value)])
 
 
 def source_schema(read: Read, source: EventSource) -> pa.Table:

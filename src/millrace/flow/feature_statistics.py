@@ -26,5 +26,5 @@ def measure_features(
     moment = at or wiring.clock.now()
     found = view_statistics(wiring.features, view, moment, progress=progress)
     facts = {"at": to_text(moment), "digest": view.digest(), "features": found}
-    wiring.ledger.append(STATISTICS, view.name, facts, sets=[(STATISTICS, view.name, facts)])
+    wiring.ledger.append("feature_statistics", view.name, facts, sets=[(STATISTICS, view.name, facts)])
     return facts
