@@ -28,6 +28,8 @@ _DEFAULTS: dict[str, Any] = {
     "tracker": "",
     "executor": "fork",
     "workers": 2,
+    "memory_mb": 0,
+    "spill": ".millrace/spill",
     "allow_pickle": False,
     "features_token_variable": "MILLRACE_FEATURES_TOKEN",
 }
@@ -54,6 +56,8 @@ class Environment:
     workers: int
     allow_pickle: bool
     features_token_variable: str
+    memory_mb: int
+    spill: Path
 
     def server_of(self, model: str) -> str:
         """URL of the server that answers for a model: its own of `servers`, else `server`; empty for none."""
@@ -285,6 +289,8 @@ def _environment(
         workers=max(1, values["workers"]),
         allow_pickle=values["allow_pickle"],
         features_token_variable=values["features_token_variable"],
+        memory_mb=max(0, values["memory_mb"]),
+        spill=root / values["spill"],
     )
 
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from millrace.core.bundle import Manifest
     from millrace.data.reader import SourceReader
+    from millrace.features.offline import OfflineEngine
     from millrace.features.online import OnlineStore
     from millrace.features.request import Request, View
     from millrace.features.store import FeatureStore
     from millrace.features.view import FeatureView
+    from millrace.features.workspace import Workspace
     from millrace.flow.model import Model
     from millrace.flow.project import Project
     from millrace.flow.settings import Environment
@@ -68,7 +70,7 @@ class Wiring:
 
     @cached_property
     def features(self) -> FeatureStore:
-        from millrace.features.offline import LateEngine, open_offline
+        from millrace.features.offline import LateEngine
         from millrace.features.store import FeatureStore
         from millrace.flow.pinned_features import EarlierViews
 
@@ -80,9 +82,23 @@ class Wiring:
             clock=self.clock,
             services=list(self.project.services.values()),
             append=self.append,
-            engine=LateEngine(lambda: open_offline(self.environment.offline, root=self.project.root)),
+            workspace=self.workspace,
+            engine=None if scheme_of(self.environment.offline) == "embedded" else LateEngine(self._open_offline),
             earlier=EarlierViews(self),
         )
+
+    def _open_offline(self) -> OfflineEngine:
+        from millrace.features.offline import open_offline
+
+        return open_offline(self.environment.offline, root=self.project.root)
+
+    @property
+    def workspace(self) -> Workspace:
+        """How much memory joins and materializations may take, and where what does not fit waits."""
+        from millrace.features.workspace import Workspace
+
+        memory = self.environment.memory_mb
+        return Workspace(memory_bytes=memory * 1_000_000 if memory else None, folder=self.environment.spill)
 
     @cached_property
     def read(self) -> SourceReader:
