@@ -11,6 +11,7 @@ from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
 from millrace.features.aggregate import result_kind
 from millrace.features.aggregation import Aggregation
+from millrace.features.computed import compute, from_values
 from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
 from millrace.features.online import OnlineStore
@@ -195,8 +196,6 @@ class LookupPlan:
         return [read(None if key is None else next(there), moment) for key in packed]
 
     def _compute(self, found: _Found, rows: Sequence[Mapping[str, Any]]) -> None:
-        from millrace.features.computed import compute, from_values
-
         stored = {name: from_values(values, found.kinds[name]) for name, values in found.values.items()}
         given = {name: from_values([row.get(name) for row in rows], None) for name in self._given(rows)}
         answers = compute(self.request, stored, len(rows), given=given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from millrace.core.errors import DataError, MillraceError, did_you_mean
@@ -73,6 +74,7 @@ def resolve(
     *,
     full_feature_names: bool = False,
     taken: Iterable[str] = (),
+    services: Mapping[str, FeatureService] = MappingProxyType({}),
 ) -> Request:
     """The features behind references, in the order asked.
 
@@ -84,18 +86,20 @@ def resolve(
         Name the answers ``view__feature`` instead of ``feature``.
     taken : iterable of str
         Columns the answer has already.
+    services : mapping of name to service
+        What may be asked for by its bare name besides a view.
 
     Raises
     ------
     DataError
         FEAT-01 unknown view, FEAT-02 unknown feature, FEAT-03 nothing asked or not a reference, FEAT-04 two answers
-        of one name. All problems of a request at once.
+        of one name, FEAT-11 a view that is not the one of its name. All problems of a request at once.
     """
     problems: list[MillraceError] = []
     found: list[tuple[str, str, View, str]] = []
-    for reference in _references(wanted):
+    for reference in references_of(wanted, services, views):
         try:
-            found.extend(_expand(views, reference, full_feature_names))
+            found.extend(_expand(views, reference, full_feature_names, services))
         except DataError as problem:
             problems.append(problem)
     if not found and not problems:
@@ -129,25 +133,40 @@ def feature_names(view: View) -> Sequence[str]:
     return list(view.rules) if isinstance(view, FeatureView) else list(view.outputs)
 
 
-def _references(wanted: Wanted) -> Iterator[One]:
-    if isinstance(wanted, FeatureService):
-        yield from wanted.references
-    elif isinstance(wanted, (str, FeatureView, OnDemandView)):
-        yield wanted
-    else:
-        for one in wanted:
-            yield from one.references if isinstance(one, FeatureService) else [one]
+def references_of(
+    wanted: Wanted, services: Mapping[str, FeatureService], views: Mapping[str, View]
+) -> Iterator[str | FeatureView | OnDemandView]:
+    """What is asked for without services: theirs stand in their place. A view's name goes before a service's."""
+    single = isinstance(wanted, (str, FeatureView, OnDemandView, FeatureService))
+    for one in [wanted] if single else wanted:  # type: ignore[union-attr]  # narrowed by `single`
+        service = services.get(one) if isinstance(one, str) and one not in views else one
+        if isinstance(service, FeatureService):
+            yield from service.features
+        else:
+            yield one  # type: ignore[misc]
 
 
-def _expand(views: Mapping[str, View], reference: One, full_names: bool) -> list[tuple[str, str, View, str]]:
+def _expand(
+    views: Mapping[str, View], reference: One, full_names: bool, services: Mapping[str, FeatureService]
+) -> list[tuple[str, str, View, str]]:
     if isinstance(reference, (FeatureView, OnDemandView)):
+        known = views.get(reference.name)
+        if known is not None and known is not reference and known != reference:
+            raise DataError(
+                "FEAT-11",
+                f"view '{reference.name}' is another than the one the store has under that name",
+                where=reference.place,
+                why=f"the store's is defined at {known.place}",
+                fix="make the store anew with the new definition, or give it a name of its own",
+            )
         reference = reference.name
     if not isinstance(reference, str) or not reference:
         raise DataError("FEAT-03", f"{reference!r} is not a reference to a feature", fix="write view:feature")
     view_name, _, feature_name = reference.partition(":")
     view = views.get(view_name)
     if view is None:
-        raise DataError("FEAT-01", f"no feature view '{view_name}' is defined", fix=did_you_mean(view_name, views))
+        names = [*views, *services]
+        raise DataError("FEAT-01", f"no feature view '{view_name}' is defined", fix=did_you_mean(view_name, names))
     own = feature_names(view)
     if feature_name and feature_name not in own:
         raise DataError(
@@ -166,7 +185,7 @@ def _inputs(views: Mapping[str, View], view: OnDemandView, stored: list[Feature]
     """Where the function's stored arguments stand; those that nobody asked for yet are added to `stored`."""
     inputs = {}
     for argument, reference in view.stored.items():
-        ((_, _, source, own),) = _expand(views, reference, False)
+        ((_, _, source, own),) = _expand(views, reference, False, {})
         if not isinstance(source, FeatureView):
             raise DataError(
                 "FEAT-01",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from millrace.core.clock import Clock, SystemClock, as_utc
 from millrace.core.duration import parse_duration
@@ -146,7 +146,13 @@ class FeatureStore:
         if isinstance(entity_df, EventSource):
             entity_df = self._read(entity_df, None, None)
         rows, names = self._engine.accept(entity_df)
-        request = resolve(self.definitions, features, full_feature_names=full_feature_names, taken=names)
+        request = resolve(
+            self.definitions,
+            features,
+            full_feature_names=full_feature_names,
+            taken=names,
+            services=self.services,
+        )
         found = self._engine.retrieve(
             rows, request.stored, self._read, event_time=event_time, as_known=as_known, progress=progress
         )
@@ -166,15 +172,12 @@ class FeatureStore:
         DataError
             FEAT-01 to FEAT-04, FEAT-12 without an online store.
         """
-        one_or_many: Any = [features] if isinstance(features, str) or hasattr(features, "name") else features
-        # A service and a view may have one name: only the kind tells them apart.
-        name = (
-            tuple(one if isinstance(one, str) else (type(one).__name__, one.name) for one in one_or_many),
-            full_feature_names,
-        )
+        single = isinstance(features, str) or hasattr(features, "name")
+        # What is not a text is told apart by what it is, not by its name: a definition may be made anew.
+        name = ((features,) if single else tuple(cast("Sequence[Any]", features)), full_feature_names)
         plan = self._plans.get(name)
         if plan is None:
-            request = resolve(self.definitions, one_or_many, full_feature_names=full_feature_names)
+            request = resolve(self.definitions, features, full_feature_names=full_feature_names, services=self.services)
             if len(self._plans) >= _MOST_PLANS:  # a caller that permutes names must not fill the memory
                 self._plans.clear()
             plan = self._plans[name] = LookupPlan(request, self._connected()[0], self._clock)
@@ -303,6 +306,7 @@ class FeatureStore:
         Parameters
         ----------
         target : a view, a source, or the name of one
+            A name that both have, the view being fed by the source, is the source's.
         rows : list of dict, or pandas, polars or Arrow table
             With the source's columns.
         to : {"online", "offline", "both"}
@@ -356,9 +360,15 @@ class FeatureStore:
 
     def _fed_by(self, target: str | FeatureView | EventSource) -> list[FeatureView]:
         name = target if isinstance(target, str) else target.name
-        if name in self.views and (isinstance(target, (str, FeatureView))):
-            return [self.views[name]]
         fed = [view for view in self.views.values() if view.source.name == name]
+        if isinstance(target, FeatureView) or (name in self.views and not fed):
+            return self._chosen([target if isinstance(target, FeatureView) else name])
+        if isinstance(target, str) and name in self.views and self.views[name] not in fed:
+            raise DataError(
+                "FEAT-11",
+                f"'{name}' is a view, and another source than that view's",
+                fix="push to the view or the source itself instead of its name, or rename one of them",
+            )
         if not fed:
             known = [*self.views, *(view.source.name for view in self.views.values())]
             raise DataError(
@@ -372,7 +382,12 @@ class FeatureStore:
     def _chosen(self, views: Wanted | None) -> list[FeatureView]:
         if views is None:
             return list(self.views.values())
-        return list({feature.view.name: feature.view for feature in resolve(self.definitions, views).stored}.values())
+        return list(
+            {
+                feature.view.name: feature.view
+                for feature in resolve(self.definitions, views, services=self.services).stored
+            }.values()
+        )
 
     def _connected(self) -> tuple[OnlineStore, Materializer]:
         if self._online is None or self._materializer is None:

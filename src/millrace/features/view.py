@@ -95,7 +95,7 @@ class FeatureView:
         object.__setattr__(self, "ttl", _ttl(self))
 
     def __hash__(self) -> int:
-        return hash(self.digest())
+        return hash(self.name)
 
     @property
     def keys(self) -> tuple[str, ...]:

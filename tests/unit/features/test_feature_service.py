@@ -16,6 +16,7 @@ from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.field import Field
 from millrace.features.on_demand import on_demand
+from millrace.features.request import resolve
 from millrace.features.service import FeatureService
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
@@ -167,3 +168,23 @@ def test_what_a_vector_needs_of_a_request() -> None:
     with pytest.raises(DataError) as caught:
         plan.read({"customer_id": 1, "offer": 1.0})
     assert (caught.value.code, "shop" in caught.value.what) == ("FEAT-05", True)
+
+
+def test_a_service_can_be_asked_for_by_its_name_and_a_misspelt_one_is_found():
+    view = FeatureView("v", entity=None, source=make_source(), features={"a": "a"})
+    service = FeatureService("vector", features=[view])
+
+    assert resolve({"v": view}, ["vector"], services={"vector": service}).names == ("a",)
+    with pytest.raises(DataError, match="did you mean 'vector'"):
+        resolve({"v": view}, ["vectro"], services={"vector": service})
+
+
+def test_a_view_made_anew_under_a_known_name_is_not_taken_for_the_known_one():
+    source = make_source()
+    old = FeatureView("v", entity=None, source=source, features={"a": "a"})
+    new = FeatureView("v", entity=None, source=source, features={"a": mr.mean("a")})
+
+    assert resolve({"v": old}, [FeatureView("v", entity=None, source=source, features={"a": "a"})]).names == ("a",)
+    with pytest.raises(DataError) as refused:
+        resolve({"v": old}, new)
+    assert refused.value.code == "FEAT-11"
