@@ -78,30 +78,27 @@ def sort_moments(moments: Moments, events: Events, as_known: bool) -> Asking:
     """`moments` and `events` side by side; events of keys that no row asks for are left out."""
     keys = AskedKeys.of(moments.keys, len(moments.at))
     own = keys.find(events.keys, events.size)
-    kept = np.flatnonzero(own >= 0)
-    effective, known = events.effective, events.created
+    is_kept = own >= 0
+    if as_known and events.created is not None:
+        is_kept &= events.created != NEVER  # nobody ever knows of these
+    kept = np.flatnonzero(is_kept)
+    times, known = events.effective, events.created
     if len(kept) < events.size:
-        own, effective = own[kept], effective[kept]
+        own, times = own[kept], times[kept]
         known = None if known is None else known[kept]
-    order = order_by_key_and_time(own, keys.count, effective, known)
+    order = order_by_key_and_time(own, keys.count, times, known)
     firsts = np.zeros(keys.count + 1, dtype=np.int64)
     np.cumsum(np.bincount(own, minlength=keys.count), out=firsts[1:])
 
     able = np.flatnonzero(moments.is_timed & (keys.codes >= 0))
     able = able[order_by_key_and_time(keys.codes[able], keys.count, moments.at[able])]
     at, code = moments.at[able], keys.codes[able]
-    effective = _sorted(effective, order)
+    effective = _sorted(times, order)
     begin = firsts[code]
     end = search(effective, begin, firsts[code + 1], at)
-    created = None
-    if as_known and known is not None and len(known) and len(at):
-        # A row asks at its own time or later than its events: what was known by then hides from nobody.
-        is_late = (known == NEVER) | (
-            known > events.effective[kept] if len(kept) < events.size else known > events.effective
-        )
-        if is_late.any():
-            created = _sorted(known, order)
-            created[created == NEVER] = _LAST
+    # A row asks at the time of its events or later: what was known by then hides from nobody.
+    hides = as_known and known is not None and len(at) > 0 and bool((known > times).any())
+    created = _sorted(known, order) if hides and known is not None else None
     if len(kept) < events.size:
         order = kept[order]
     return Asking(able, at, begin, end, order, effective, created, firsts)
