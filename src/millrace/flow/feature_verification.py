@@ -35,16 +35,17 @@ def verify_features(
             found = verify(store_of(wiring, {view.name: view}), keys=keys, at=at, seed=seed)
             known = tuple(replace(one, view=view.storage_id()) for one in found.views)
             report = replace(report, views=(*report.views, *known))
-    subject = wiring.environment.name
-    event = wiring.ledger.append("feature_verification", subject, report.to_dict())
+    subject, environment = wiring.project.settings.name, wiring.environment.name
+    facts = {"environment": environment, **report.to_dict()}
+    event = wiring.ledger.append("feature_verification", subject, facts)
     if report.outcome == "different":
         wrong = [one for one in report.features if one.different]
         wiring.alert(
             f"feature_verification:{subject}:{event.seq}",
             "critical",
             subject,
-            f"the online store of {subject} differs from the log: {', '.join(one.feature for one in wrong)}",
+            f"the online store of {environment} differs from the log: {', '.join(one.feature for one in wrong)}",
             f"{report.different:,} of {report.compared:,} values differ; what is served is not what models learn from",
-            report.to_dict(),
+            facts,
         )
     return report

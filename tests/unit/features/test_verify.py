@@ -15,6 +15,7 @@ from millrace.features.columns import ARROW_TYPES
 from millrace.features.entity import Entity
 from millrace.features.key_sample import keys_of_log, keys_of_store, unpack_key
 from millrace.features.keys import key_packer
+from millrace.features.lmdb_store import open_lmdb
 from millrace.features.same_bits import differing
 from millrace.features.verify import verify
 from millrace.features.view import FeatureView
@@ -241,3 +242,33 @@ def test_a_key_is_unpacked_to_what_it_was(values):
 )
 def test_equal_means_the_same_bits(kind: Any, mine: Any, theirs: Any, expected: Any):
     assert differing(pa.array(mine, ARROW_TYPES[kind]), theirs).tolist() == expected
+
+
+@pytest.mark.slow
+def test_a_million_values_are_the_same_bits(make_store, customer, tmp_path):
+    """And one of them, changed, is found among the million."""
+    customers, rows = 200_000, 600_000
+    numbers = [place * 7919 % customers for place in range(rows)]
+    table = pa.table(
+        {
+            "customer_id": numbers,
+            "ts": pa.array([day(place * 60 / rows) for place in range(rows)], ARROW_TYPES["time"]),
+            "amount": [place * 0.1 for place in range(rows)],
+            "word": [f"w{place % 97}" for place in range(rows)],
+        }
+    )
+    features = {
+        "amount": "amount", "word": "word", "spend": mr.sum("amount", window="30d"), "n": mr.count(window="7d"),
+        "top": mr.max("amount", window="50d"),
+    }  # fmt: skip
+    online = open_lmdb(str(tmp_path))
+    store = make_store(make_view(customer, features=features), table, online=online)
+    store.materialize(None, day(60))
+
+    report = verify(store, keys=customers)
+    store.push("history", [{"customer_id": 4711, "ts": day(59), "amount": 0.1, "word": "w1"}])
+    again = verify(store, keys=customers)
+    online.close()
+
+    assert (report.outcome, report.compared) == ("same", 1_000_000)
+    assert {one["key"]["customer_id"] for check in again.features for one in check.examples} == {4711}
