@@ -34,14 +34,14 @@ def append_rows(source: Source, table: pa.Table, *, root: Path) -> int:
     Raises
     ------
     DataError
-        DATA-13 when the source is no folder; DATA-12 when the rows are not as declared; those of `read_source`.
+        DATA-15 when the source is no folder; DATA-14 when the rows are not as declared; those of `read_source`.
     StoreError
         STORE-01 and STORE-04 when the disk refuses; nothing was added then.
     """
     folder = root / source.path
     if source.frame is not None or source.is_sql or source.renames or source.event_time is None or folder.is_file():
         raise DataError(
-            "DATA-13",
+            "DATA-15",
             f"rows cannot be added to source '{source.name}'",
             where=source.place,
             why="rows are added to a folder of Parquet files, with an event time and without renamed columns",

@@ -37,27 +37,27 @@ def as_declared(source: Source, table: pa.Table) -> pa.Table:
     Raises
     ------
     DataError
-        DATA-12 with every column that is missing, unknown, or of another type.
+        DATA-14 with every column that is missing, unknown, or of another type.
     """
     if source.schema is None:
         return table
     schema = declared_schema(source)
     problems = [
-        DataError("DATA-12", f"source '{source.name}' declares no column '{name}'", fix=f"one of: {schema.names}")
+        DataError("DATA-14", f"source '{source.name}' declares no column '{name}'", fix=f"one of: {schema.names}")
         for name in table.column_names
         if name not in schema.names
     ]
     columns = []
     for field in schema:
         if field.name not in table.column_names:
-            problems.append(DataError("DATA-12", f"the rows have no column '{field.name}' ({field.type})"))
+            problems.append(DataError("DATA-14", f"the rows have no column '{field.name}' ({field.type})"))
             continue
         try:
             columns.append(_cast(table[field.name], field.type))
         except (pa.ArrowException, TypeError) as error:
             problems.append(
                 DataError(
-                    "DATA-12",
+                    "DATA-14",
                     f"column '{field.name}' holds {table[field.name].type}; source '{source.name}' declares "
                     f"{(source.schema or {})[field.name]}",
                     why=str(error).splitlines()[0],
@@ -66,7 +66,7 @@ def as_declared(source: Source, table: pa.Table) -> pa.Table:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise DataError("DATA-12", f"the rows are not what source '{source.name}' declares", findings=problems)
+        raise DataError("DATA-14", f"the rows are not what source '{source.name}' declares", findings=problems)
     return pa.Table.from_arrays(columns, schema=schema)
 
 

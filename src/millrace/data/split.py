@@ -9,15 +9,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.core.clock import as_utc
-from millrace.core.duration import parse_duration
+from millrace.core.duration import format_duration, parse_duration
 from millrace.core.errors import DataError
 from millrace.data.times import between, normalise_times
 
 
-def split_by_time(table: pa.Table, event_time: str, test_share: float) -> tuple[pa.Table, pa.Table]:
+def split_by_time(
+    table: pa.Table, event_time: str, test_share: float, gap: timedelta = timedelta(0)
+) -> tuple[pa.Table, pa.Table]:
     """(train, test): every row of `test` is later than every row of `train`; both keep their order.
 
     Rows of one moment stay together, so `test` holds at least the newest `test_share` of the rows.
+
+    Parameters
+    ----------
+    gap : timedelta
+        Rows less than this before the first of `test` are on neither side: a label that takes so long to become
+        known would tell `train` what happened in the time of `test`.
 
     Raises
     ------
@@ -33,13 +41,19 @@ def split_by_time(table: pa.Table, event_time: str, test_share: float) -> tuple[
         wanted = max(1, int(np.ceil(rows * test_share - 1e-9)))
         cut = np.partition(micros, rows - wanted)[rows - wanted]
         is_test = pa.array(micros >= cut)
-        train, test = table.filter(pc.invert(is_test)), table.filter(is_test)
+        is_known = pa.array(micros <= cut - round(gap.total_seconds() * 1_000_000))
+        train, test = table.filter(pc.and_(pc.invert(is_test), is_known)), table.filter(is_test)
         if train.num_rows:
             return train, test
     raise DataError(
         "DATA-13",
         f"{rows:,} rows at {pc.count_distinct(times).as_py():,} moments of '{event_time}' cannot be split by time",
-        why="rows of one moment stay on one side, and both sides need a row",
+        why="rows of one moment stay on one side, and both sides need a row"
+        + (
+            f"; rows of the {format_duration(gap)} before the holdout, whose labels reach into it, are left out"
+            if gap
+            else ""
+        ),
         fix="give more data, or split at random",
     )
 

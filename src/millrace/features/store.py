@@ -321,7 +321,7 @@ class FeatureStore:
         ------
         DataError
             FEAT-05 to FEAT-10 for the rows, FEAT-11 when no view or source has that name, FEAT-12 without an online
-            store, FEAT-35 when the log cannot be added to, DATA-12 and DATA-13 why.
+            store, FEAT-35 when the log cannot be added to, DATA-14 and DATA-15 why.
         """
         if to not in ("online", "offline", "both"):
             raise DataError("FEAT-35", f"to={to!r}", fix=did_you_mean(str(to), ("online", "offline", "both")))

@@ -123,7 +123,8 @@ def model(
     window : duration, optional
         How much of the past to train on, such as ``"13w"``; all of it when None.
     holdout : {"time", "random"}
-        Which rows judge the model: the newest, or random ones.
+        Which rows judge the model: the newest, or random ones. With "time", rows whose labels would become known
+        only after the first of the newest are left out.
     holdout_share : float
         Their share, between 0 and 1.
     seed : int

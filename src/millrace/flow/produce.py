@@ -148,7 +148,7 @@ def split(model: Model, table: pa.Table) -> tuple[pa.Table, pa.Table]:
     from millrace.data.split import split_by_time, split_random
 
     if model.holdout == "time" and model.labels.event_time:
-        return split_by_time(table, model.labels.event_time, model.holdout_share)
+        return split_by_time(table, model.labels.event_time, model.holdout_share, model.labels.delay)
     return split_random(table, model.holdout_share, model.seed)
 
 

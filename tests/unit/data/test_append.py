@@ -69,17 +69,17 @@ def test_what_is_not_as_declared_is_told_all_at_once_and_nothing_is_written(clic
     with pytest.raises(DataError) as refused:
         append_rows(clicks, wrong, root=tmp_path)
 
-    assert refused.value.code == "DATA-12"
+    assert refused.value.code == "DATA-14"
     assert len(refused.value.findings) == 3
     assert read(clicks, tmp_path) == []
 
 
 def test_a_file_cannot_be_added_to(tmp_path):
-    pd.DataFrame({"at": [datetime(2024, 1, 1)]}).to_parquet(tmp_path / "log.parquet")
+    pd.DataFrame({"at": [datetime(2024, 1, 1, tzinfo=UTC)]}).to_parquet(tmp_path / "log.parquet")
     source = mr.Source("log", "log.parquet", event_time="at")
 
     with pytest.raises(DataError, match="cannot be added"):
-        append_rows(source, pa.table({"at": [datetime(2024, 1, 2)]}), root=tmp_path)
+        append_rows(source, pa.table({"at": [datetime(2024, 1, 2, tzinfo=UTC)]}), root=tmp_path)
 
 
 def push_one(folder, number):
@@ -99,7 +99,7 @@ def test_writers_of_several_processes_lose_nothing(clicks, tmp_path):
 
 @pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table])
 def test_a_source_may_be_the_rows_themselves(make, tmp_path):
-    frame = make({"id": [1, 2], "at": [datetime(2024, 1, 1), datetime(2024, 1, 2)]})
+    frame = make({"id": [1, 2], "at": [datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)]})
     source = mr.Source("rows", frame, event_time="at")
 
     assert [row["id"] for row in read(source, tmp_path)] == [1, 2]

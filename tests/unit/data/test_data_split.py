@@ -18,6 +18,17 @@ def at(hours):
     return pa.table({"at": pa.array(times, pa.timestamp("us", tz="UTC")), "row": list(range(len(hours)))})
 
 
+def test_rows_whose_labels_reach_into_the_holdout_are_on_neither_side():
+    table = pa.table({"at": [datetime(2024, 1, day, tzinfo=UTC) for day in range(1, 11)]})
+
+    train, test = split_by_time(table, "at", 0.3, timedelta(days=2))
+
+    assert [row.day for row in train["at"].to_pylist()] == [1, 2, 3, 4, 5, 6]
+    assert [row.day for row in test["at"].to_pylist()] == [8, 9, 10]
+    with pytest.raises(DataError, match="reach into it"):
+        split_by_time(table, "at", 0.3, timedelta(days=9))
+
+
 def test_the_newest_rows_are_the_test_and_order_is_kept():
     train, test = split_by_time(at([5, 1, 9, 3, 7, 2, 8, 4, 6, 0]), "at", 0.3)
 
