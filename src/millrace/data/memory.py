@@ -22,7 +22,11 @@ _TYPES = {
 def frame_table(frame: Any) -> pa.Table:
     """An Arrow, pandas or polars table as an Arrow table, without the index of pandas."""
     if hasattr(frame, "iloc"):
-        frame = frame.reset_index(drop=True)
+        # Arrow takes zoned times by a way that pandas warns of; a naive time is one in UTC.
+        zoned = [name for name, dtype in frame.dtypes.items() if getattr(dtype, "tz", None) is not None]
+        frame = frame.reset_index(drop=True).assign(
+            **{name: frame[name].dt.tz_convert("UTC").dt.tz_localize(None).array for name in zoned}
+        )
     return pa.table(frame).replace_schema_metadata(None)
 
 
