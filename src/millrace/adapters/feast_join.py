@@ -184,12 +184,14 @@ def within(table: pa.Table, event_time: str, start: datetime | None, end: dateti
 def newest_rows(table: pa.Table, keys: Sequence[str], times: Sequence[str]) -> pa.Table:
     """The newest row of each key by the columns `times`; of equal ones the last. In the order of the table."""
     columns: dict[str, Any] = {f"key{place}": _comparable(table[key]) for place, key in enumerate(keys)}
+    names = list(columns)
+    if names and pl.DataFrame(pa.table(columns)).n_unique() == table.num_rows:
+        return table
     columns |= {f"time{place}": _as_time(table[name], name) for place, name in enumerate(times)}
     columns[_PLACE] = pa.array(np.arange(table.num_rows, dtype=np.int64))
     frame = pl.DataFrame(pa.table(columns)).sort(
         [f"time{place}" for place in range(len(times))], nulls_last=False, maintain_order=True
     )
-    names = [f"key{place}" for place in range(len(keys))]
     kept = frame.unique(subset=names, keep="last", maintain_order=True) if names else frame.tail(1)
     return table.take(pa.array(np.sort(kept[_PLACE].to_numpy())))
 

@@ -6,7 +6,8 @@
     slots    8 bytes per column: the value itself, or offset (low half) and length (high half) of its bytes
     bytes    texts and everything that has no fixed width
 
-A form is kept in the store once, under its digest. Everything is little-endian. Knows nothing of Feast.
+A form is kept in the store once, under its digest. Everything is big-endian, and 2^63 is added to times: so the first
+16 bytes of two rows compare as their times do. Knows nothing of Feast.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import numpy.typing as npt
 from millrace.core.errors import StoreError
 from millrace.core.ids import digest_json
 
-TIMES = struct.Struct("<qq")
+TIMES_BYTES = 16
 FORM_BYTES = 8
+ZERO_TIME = 2**63
 UNKNOWN = -(2**63)
 """Stands for a created time that is not known: older than any other."""
 
@@ -60,7 +62,7 @@ class Form:
     @cached_property
     def layout(self) -> struct.Struct:
         """The fixed part of a row: times, digest, null words, slots."""
-        return struct.Struct(f"<qq8s{'Q' * self.words}{''.join(_FIXED.get(one, 'Q') for one in self.types)}")
+        return struct.Struct(f">QQ8s{'Q' * self.words}{''.join(_FIXED.get(one, 'Q') for one in self.types)}")
 
     def is_fixed(self, place: int) -> bool:
         """Whether a column's value stands in its slot."""
@@ -91,7 +93,8 @@ def pack_row(form: Form, event: int, created: int, values: Sequence[Any]) -> byt
             slots.append(offset | len(value) << 32)
             tail.append(value)
             offset += len(value)
-    return form.layout.pack(event, created, form.digest, *nulls, *slots) + b"".join(tail)
+    times = event + ZERO_TIME, created + ZERO_TIME
+    return form.layout.pack(*times, form.digest, *nulls, *slots) + b"".join(tail)
 
 
 def pack_rows(form: Form, event: Values, created: Values, columns: Sequence[tuple[Values, Any]]) -> list[bytes]:
@@ -105,9 +108,10 @@ def pack_rows(form: Form, event: Values, created: Values, columns: Sequence[tupl
         valid), a list of bytes for the others.
     """
     rows = len(event)
-    words = np.zeros((rows, form.first_slot + len(form.names)), dtype="<i8")
-    words[:, 0], words[:, 1] = event, created
-    words[:, 2] = np.frombuffer(form.digest, dtype="<i8")[0]
+    words = np.zeros((rows, form.first_slot + len(form.names)), dtype=">i8")
+    first = np.int64(-ZERO_TIME)
+    words[:, 0], words[:, 1] = event ^ first, created ^ first
+    words[:, 2] = np.frombuffer(form.digest, dtype=">i8")[0]
     offsets = np.zeros(rows, dtype=np.int64)
     tails: list[Sequence[bytes]] = []
     for place, (valid, values) in enumerate(columns):
@@ -160,7 +164,7 @@ class Reader:
 
         def slowly(row: bytes) -> tuple[int, Sequence[Any]]:
             parts = unpack(row)
-            return parts[0], [None if get is None else get(row, parts) for get in getters]
+            return parts[0] - ZERO_TIME, [None if get is None else get(row, parts) for get in getters]
 
         is_plain = all(place is not None and _FIXED.get(form.types[place]) for place in places)
         has_bools = any(place is not None and form.types[place] == "bool" for place in places)
@@ -171,7 +175,7 @@ class Reader:
 
         def quickly(row: bytes) -> tuple[int, Sequence[Any]]:
             parts = unpack(row)
-            return (parts[0], pick(parts)) if not parts[3] else slowly(row)
+            return (parts[0] - ZERO_TIME, pick(parts)) if not parts[3] else slowly(row)
 
         return quickly
 
@@ -194,7 +198,7 @@ class Reader:
 
 def newest(old: bytes | None, new: bytes) -> bytes:
     """The row that stands: the later event time, then the later created time, then the later written."""
-    return new if old is None or TIMES.unpack_from(new) >= TIMES.unpack_from(old) else old
+    return new if old is None or new[:TIMES_BYTES] >= old[:TIMES_BYTES] else old
 
 
 def unknown_form(digest: bytes) -> StoreError:
