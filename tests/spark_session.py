@@ -22,6 +22,9 @@ _SETTINGS = {
     # The clock of the session must not matter; this one has two nights a year to prove it.
     "spark.sql.session.timeZone": "America/New_York",
     "spark.sql.catalogImplementation": "in-memory",
+    # Plans of a few rows are run sooner than they are compiled.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 
 
@@ -61,7 +64,12 @@ def spark():
     if home:
         os.environ["JAVA_HOME"] = home
     builder = SparkSession.builder.master("local[2]").appName("tests")
-    for name, value in {**_SETTINGS, "spark.sql.warehouse.dir": folder, "spark.local.dir": folder}.items():
+    places = {
+        "spark.sql.warehouse.dir": folder,
+        "spark.local.dir": folder,
+        "spark.driver.extraJavaOptions": f"-Dderby.stream.error.file={folder}/derby.log",
+    }
+    for name, value in {**_SETTINGS, **places}.items():
         builder = builder.config(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PySpark remarks on pandas 3
