@@ -11,7 +11,7 @@ from millrace.testing.shared_online_store import SharedOnlineStoreContract
 
 
 class TestDynamoDB(SharedOnlineStoreContract):
-    many = 500
+    many = 300
     large = 290 * 1024  # moto counts the Base64 of a value, the real one its bytes
 
     @pytest.fixture

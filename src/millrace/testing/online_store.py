@@ -293,11 +293,12 @@ class OnlineStoreContract:
 
     def test_a_view_is_handed_out_whole(self, store: Any) -> None:
         long_keys = [(b"", b"empty"), (b"k" * 2000, b"long"), (b"k" * 2001, b"longer"), (b"\xff" * 600, b"high")]
-        store.merge("view", numbered(2_500), _replace)
+        count = min(self.many, 2_500)
+        store.merge("view", numbered(count), _replace)
         store.merge("view", long_keys, _replace)
         store.merge("view2", [(b"x", b"another")], _replace)
 
-        assert dict(store.items("view")) == {**dict(numbered(2_500)), **dict(long_keys)}
+        assert dict(store.items("view")) == {**dict(numbered(count)), **dict(long_keys)}
         assert list(store.items("never there")) == []
 
     def test_closing_twice_is_closing(self, store: Any) -> None:

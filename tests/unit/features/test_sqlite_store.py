@@ -8,6 +8,7 @@ import pytest
 from millrace.core.errors import StoreError
 from millrace.features.online import open_online
 from millrace.features.sqlite_store import SqliteOnlineStore, open_sqlite_online
+from millrace.testing.shared_online_store import end_of, start_child
 
 
 def put(old, new):
@@ -93,24 +94,21 @@ def test_a_child_leaves_the_log_of_its_parent_alone(tmp_path):
     store = open_sqlite_online(str(tmp_path / "online.db"))
     store.merge("view", [(b"a", b"1")], put)
     ask, answer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            store.merge("view", [(b"child", b"1")], put)
-            os.read(ask, 1)  # until the parent has closed
-            store.merge("view", [(b"late", b"1")], put)
-            code = 0
-        finally:
-            os._exit(code)
+
+    def work():
+        store.merge("view", [(b"child", b"1")], put)
+        os.read(ask, 1)  # until the parent has closed
+        store.merge("view", [(b"late", b"1")], put)
+
+    child = start_child(work)
     store.merge("view", [(b"parent", b"1")], put)
     store.close()
     os.write(answer, b"!")
-    _, status = os.waitpid(child, 0)
+    code = end_of(child)
     os.close(ask)
     os.close(answer)
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert code == 0
     again = open_sqlite_online(str(tmp_path / "online.db"))
     assert again.read("view", [b"a", b"child", b"parent", b"late"]) == [b"1"] * 4
     again.close()
