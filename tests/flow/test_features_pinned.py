@@ -117,6 +117,29 @@ def test_without_a_record_of_what_it_learned_from_a_version_is_not_served(shop, 
     assert means
 
 
+def test_a_version_whose_features_are_not_online_is_not_deployed_in_place_of_one_whose_are(shop, means):
+    fill = ("features", "materialize", "--end", END.isoformat())
+    edit(shop, DAY, WEEK)
+    assert millrace(shop, *fill).returncode == 0
+    edit(shop, WEEK, DAY)
+    refused = millrace(shop, "run")
+    with closing(open_small_project(shop)) as wiring:
+        assert wiring.registry.get(MODEL, 2).lineage["feature_pins"] == wiring.feature_pins(wiring.project.get_model())
+        assert wiring.releases.current("production", MODEL).version == 1
+
+    filled = millrace(shop, *fill, "--version", f"{MODEL}:2")
+    deployed = millrace(shop, "deploy", f"{MODEL}:2")
+
+    assert "FEAT-68" in refused.stdout + refused.stderr
+    assert (refused.returncode, filled.returncode, deployed.returncode) == (2, 0, 0)
+    with closing(open_small_project(shop)) as wiring:
+        assert wiring.releases.current("production", MODEL).version == 2
+        # What production would go back to goes on being fed.
+        told = wiring.features.materialize_incremental(END + timedelta(days=1))
+    assert len(told) == 2
+    assert means
+
+
 ON_DEMAND = """
 @mr.on_demand(inputs={"mean": "history:mean_amount", "amount": mr.Field("amount", "float")}, outputs={"over": "float"})
 def compared(mean, amount):

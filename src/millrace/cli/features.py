@@ -24,6 +24,11 @@ def add(commands: Any) -> None:
     )
     fill.add_argument("--end", type=a_time, metavar="TIME", help="up to here (default: now)")
     fill.add_argument("view", nargs="*", help="only these views")
+    fill.add_argument(
+        "--version",
+        metavar="MODEL:VERSION",
+        help="the definitions that a model version was trained on, not the project's",
+    )
     get = command(features, "get", "feature values of one entity, as serving sees them", get_features)
     get.add_argument("feature", nargs="+", help="view:feature, a view for all of its features, or a service")
     get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="a key or request field")
@@ -34,13 +39,16 @@ def add(commands: Any) -> None:
 
 def materialize(options: argparse.Namespace) -> int:
     """Fill the online store."""
+    from millrace.flow.pinned_features import version_store
+
     wiring = open_wiring(options)
     end = options.end or wiring.clock.now()
     views, show = options.view or None, progress("materializing")
+    store = version_store(wiring, options.version) if options.version else wiring.features
     if options.start:
-        result = wiring.features.materialize(options.start, end, views=views, progress=show)
+        result = store.materialize(options.start, end, views=views, progress=show)
     else:
-        result = wiring.features.materialize_incremental(end, views=views, progress=show)
+        result = store.materialize_incremental(end, views=views, progress=show)
     if options.json:
         print_json(result)
     else:

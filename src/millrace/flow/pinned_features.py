@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from millrace.core.clock import to_text
 from millrace.core.errors import MillraceError, ModelError
 from millrace.core.records import ModelVersion, Release
 from millrace.data.source import Source
@@ -22,6 +24,7 @@ from millrace.features.definition_record import (
     view_from_record,
     view_record,
 )
+from millrace.features.freshness import materialized_until
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import View
 from millrace.features.view import EventSource, FeatureView
@@ -96,6 +99,40 @@ def store_of(wiring: Wiring, views: Mapping[str, View]) -> FeatureStore:
     if all(view is present.get(name) for name, view in views.items()):
         return wiring.features
     return wiring.features.with_views(list(views.values()))
+
+
+def version_store(wiring: Wiring, name: str) -> FeatureStore:
+    """The feature store of the definitions that ``MODEL:VERSION`` was trained on. Raises as `pinned_views` does."""
+    version = wiring.get_version(name)
+    views = pinned_views(wiring, pins_of(version), who=f"{version.model} v{version.version}")
+    return wiring.features.with_views(list(views.values()))
+
+
+def check_features(wiring: Wiring, version: ModelVersion, environments: Sequence[str]) -> None:
+    """Raise unless `version` would find its features in these environments, as well as what runs there now does.
+
+    Raises
+    ------
+    ModelError
+        FEAT-61 and FEAT-62 as `pinned_views`; FEAT-68 when what runs now reads another definition of a view, and the
+        online store is filled further with that: every feature would be missing or old.
+    """
+    who = f"{version.model} v{version.version}"
+    views = pinned_views(wiring, pins_of(version), who=who)
+    for environment in environments:
+        release = wiring.releases.current(environment, version.model)
+        standing = None if release is None else wiring.registry.find(version.model, release.version)
+        for name, digest in {} if standing is None else pins_of(standing).items():
+            view = views.get(name)
+            if not isinstance(view, FeatureView) or view.digest() == digest:
+                continue
+            state = wiring.ledger.state(DEFINITION, f"{name}@{digest}")
+            if state is None or state.value["record"]["kind"] != "view":
+                continue
+            served = materialized_until(wiring.ledger, view_from_record(state.value["record"]))
+            filled = materialized_until(wiring.ledger, view)
+            if served is not None and (filled is None or filled < served):
+                raise _not_filled(version, view, environment, served, filled)
 
 
 class EarlierViews:
@@ -176,6 +213,20 @@ def _other_code(name: str, digest: str, present: View | None, who: str) -> Model
         + (f"defines {present.digest()[:12]}" if present else "has none of that name"),
         fix=f"take the function back to what it was (millrace features show {name} --digest {digest[:12]}), or give "
         "the new one another name; a server that started before the change needs a restart",
+    )
+
+
+def _not_filled(
+    version: ModelVersion, view: FeatureView, environment: str, served: datetime, filled: datetime | None
+) -> ModelError:
+    online = "the online store holds nothing of it" if filled is None else f"it is filled until {to_text(filled)} only"
+    return ModelError(
+        "FEAT-68",
+        f"{version.model} v{version.version} reads another '{view.name}' than what {environment} runs, and {online}",
+        where=view.place,
+        why=f"what runs there now is filled until {to_text(served)}: features would be missing or old",
+        fix=f"millrace features materialize --version {version.model}:{version.version}, then "
+        f"millrace deploy {version.model}:{version.version}",
     )
 
 

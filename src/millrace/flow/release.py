@@ -13,7 +13,7 @@ from millrace.deployment.direct import Direct
 from millrace.deployment.releases import withdraw
 from millrace.deployment.smoke import RULE, Golden, judge_smoke, replay_golden, silent_endpoint
 from millrace.flow.endpoint import Endpoint, live_endpoint
-from millrace.flow.pinned_features import pinned_views, pins_of
+from millrace.flow.pinned_features import check_features
 from millrace.flow.run_step import StepContext
 from millrace.monitoring.alerts import raise_alert
 
@@ -77,7 +77,7 @@ def release(
     model = wiring.project.get_model(version.model)
     check_one_record(wiring, stages)
     check_bundle(wiring, version.digest)
-    pinned_views(wiring, pins_of(version), who=f"{version.model} v{version.version}")
+    check_features(wiring, version, stages)
     golden = Golden.from_json(wiring.blobs.get(version.golden))
 
     def tell(alert: Alert) -> None:
