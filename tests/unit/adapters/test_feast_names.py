@@ -22,7 +22,6 @@ from millrace.adapters.feast_names import (
     Float32,
     Int64,
     PushMode,
-    PushSource,
     String,
 )
 from millrace.core.clock import ManualClock
