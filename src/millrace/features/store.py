@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from millrace.core.clock import Clock, SystemClock, as_utc
 from millrace.core.duration import parse_duration
-from millrace.core.errors import DataError, MillraceError, did_you_mean
+from millrace.core.errors import DataError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
 from millrace.features.computed import with_computed
 from millrace.features.earlier import choose_earlier, left_out_alone
-from millrace.features.events import Events, read_events
 from millrace.features.historical import by_name
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
-from millrace.features.materialization import CHUNK, Materializer, Progress, Read, source_schema
+from millrace.features.materialization import CHUNK, Materializer, Progress, Read
 from millrace.features.offline import EmbeddedEngine, OfflineAnswer, OfflineEngine
 from millrace.features.online import OnlineStore
+from millrace.features.push import events_to_push, fed_by
 from millrace.features.request import View, Wanted, resolve
 from millrace.features.service import FeatureService
-from millrace.features.stored_schema import StoredSchema, find_schema
 from millrace.features.view import EventSource, FeatureView
 from millrace.features.workspace import Workspace
 from millrace.store.ledger import Ledger
@@ -325,14 +324,14 @@ class FeatureStore:
         """
         if to not in ("online", "offline", "both"):
             raise DataError("FEAT-35", f"to={to!r}", fix=did_you_mean(str(to), ("online", "offline", "both")))
-        views, table = self._fed_by(target), to_table(rows)
+        views, table = fed_by(target, self.views), to_table(rows)
         if table.num_rows == 0:
             return 0
         # All rows are found good before the first is written.
-        ready = [(view, self._events_of(view, table)) for view in views]
+        ready = [(view, events_to_push(table, view, self._online, self._read)) for view in views]
         for view in self._earlier_of(views) if self._online is not None else ():
             with left_out_alone(view):
-                ready.append((view, self._events_of(view, table)))
+                ready.append((view, events_to_push(table, view, self._online, self._read)))
         if to != "online":
             if self._append is None:
                 raise DataError(
@@ -344,37 +343,6 @@ class FeatureStore:
         for view, events in ready if to != "offline" else ():
             self._connected()[1].write(view, events, is_replay=False)
         return max(events.size for _, events in ready)
-
-    def _events_of(self, view: FeatureView, rows: pa.Table) -> Events:
-        schema = None if self._online is None else find_schema(self._online, view)
-        schema = schema or self._source_kinds(view)
-        keys, kinds = (None, None) if schema is None else (schema.keys, schema.columns)
-        return read_events(rows, view, key_kinds=keys, kinds=kinds)
-
-    def _source_kinds(self, view: FeatureView) -> StoredSchema | None:
-        try:
-            return StoredSchema.of(read_events(source_schema(self._read, view.source), view))
-        except MillraceError:
-            # A stream may begin before its log exists: then the first rows say what the columns are.
-            return None
-
-    def _fed_by(self, target: str | FeatureView | EventSource) -> list[FeatureView]:
-        name = target if isinstance(target, str) else target.name
-        fed = [view for view in self.views.values() if view.source.name == name]
-        if isinstance(target, FeatureView) or (name in self.views and not fed):
-            return self._chosen([target if isinstance(target, FeatureView) else name])
-        if isinstance(target, str) and name in self.views and self.views[name] not in fed:
-            raise DataError(
-                "FEAT-11",
-                f"'{name}' is a view, and another source than that view's",
-                fix="push to the view or the source itself instead of its name, or rename one of them",
-            )
-        if not fed:
-            known = [*self.views, *(view.source.name for view in self.views.values())]
-            raise DataError(
-                "FEAT-11", f"no view or source of a view is called '{name}'", fix=did_you_mean(name, set(known))
-            )
-        return fed
 
     def _earlier_of(self, views: Sequence[FeatureView], *, all_views: bool = False) -> list[FeatureView]:
         return choose_earlier(self._earlier(), self.views, None if all_views else views)
