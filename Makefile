@@ -35,12 +35,12 @@ demo: $(READY)  ## watch a model being trained, deployed, degrading, retrained a
 	$(BIN)/millrace demo $(ARGS)
 
 test: $(READY) $(FEAST_READY)  ## run the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
-	$(FEAST)/bin/python -m pytest -n 2 -m "not slow" tests/with_feast
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(FEAST)/bin/python -m pytest -n 2 --dist loadgroup -m "not slow" tests/with_feast
 
 test-all: $(READY) $(FEAST_READY)  ## run the tests, the long ones too
-	$(BIN)/python -m pytest -n 2 $(ARGS)
-	$(FEAST)/bin/python -m pytest -n 2 tests/with_feast
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(FEAST)/bin/python -m pytest -n 2 --dist loadgroup tests/with_feast
 
 check: $(READY)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -14,7 +14,16 @@ from collections.abc import Sequence
 
 from benchmarks.measure import Row, table
 
-NAMES = ("steps", "serving", "online_read", "validation")
+NAMES = (
+    "steps",
+    "serving",
+    "online_read",
+    "online_burst",
+    "feature_join",
+    "feature_http",
+    "feature_feast",
+    "validation",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

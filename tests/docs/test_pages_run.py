@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.__main__ import NAMES
 
 from millrace.flow.artifacts import load_artifact
 from millrace.flow.project import load_project
@@ -104,14 +105,15 @@ def test_a_gate_of_ones_own_is_judged_recorded_and_explained():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["steps", "serving", "online_read", "validation"])
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_ends_with_one_json_object(name):
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", name, "--json"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=1700,
         check=False,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -25,7 +24,7 @@ from millrace.features.derive import derive
 from millrace.features.entity import Entity
 from millrace.features.events import read_events
 from millrace.features.expression import col
-from millrace.features.lmdb_store import open_lmdb
+from millrace.features.online import open_online
 from millrace.features.store import FeatureStore
 from millrace.features.tail import merge_tails, retention_of
 from millrace.features.view import FeatureView
@@ -202,12 +201,13 @@ nows = st.integers(0, 20) | st.integers(21, 200)
 quiet = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture(autouse=True, params=["few", "many"])
+@pytest.fixture(params=["few", "many"])
 def how_events_are_held(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key's events are tuples while they are few, an array when they are many: here they are few in both ways."""
     monkeypatch.setattr(window, "FEW", {"few": 200, "many": 0}[request.param])
 
 
+@pytest.mark.usefixtures("how_events_are_held")
 @settings(quiet, max_examples=200)
 @given(definitions(), batches, st.data(), moments, nows)
 def test_after_pushes(view: FeatureView, log: Any, data: st.DataObject, moments: list[float], now: int) -> None:
@@ -244,20 +244,37 @@ def test_after_materialize_over_pushes(
     assert_online_is_offline(store, table, minute(now), moments)
 
 
-@settings(quiet, max_examples=25)
-@given(definitions(), batches, moments, nows)
-def test_in_lmdb(view: FeatureView, log: Any, moments: list[float], now: int) -> None:
-    log = as_a_log(view, log)
-    table = pa.concat_tables([to_rows(batch) for batch in log])
-    with tempfile.TemporaryDirectory() as folder:
-        online = open_lmdb(folder)
-        store = open_store(view, table, online, minute(now))
+@pytest.fixture(params=["lmdb", "sqlite", "redis", "postgres", "dynamodb"])
+def every_store(request: Any, place: str, handles: Any, aws: None, tmp_path: Any) -> Any:
+    """The stores that outlive a process, each on its real server."""
+    servers = {"redis": "redis_server", "postgres": "postgres_server", "dynamodb": "dynamo_server"}
+    if request.param not in servers:
+        return handles(open_online, f"{request.param}:///{tmp_path}/online")
+    server = request.getfixturevalue(servers[request.param])
+    urls = {
+        "redis": lambda: f"{server.url}?prefix={place}",
+        "postgres": lambda: f"{server.url}?table={place}",
+        "dynamodb": lambda: server.url(place, create="yes", timeout_s=30),
+    }
+    return handles(open_online, urls[request.param]())
+
+
+def test_in_every_store(every_store: Any, request: Any) -> None:
+    @settings(quiet, max_examples=5 if "dynamodb" in request.node.name else 20)
+    @given(definitions(), batches, moments, nows)
+    def check(view: FeatureView, log: Any, moments: list[float], now: int) -> None:
+        for name in every_store.views():
+            every_store.clear(name)
+        log = as_a_log(view, log)
+        table = pa.concat_tables([to_rows(batch) for batch in log])
+        store = open_store(view, table, every_store, minute(now))
         for batch in log:
             store.push("v", to_rows(batch))
         store.materialize_incremental(minute(30))
         store.materialize_incremental(minute(SPAN_MINUTES + 1))
         assert_online_is_offline(store, table, minute(now), moments)
-        online.close()
+
+    check()
 
 
 @settings(quiet, max_examples=200)
