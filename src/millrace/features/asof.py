@@ -56,14 +56,19 @@ class Asking:
     firsts: Ints
 
     @cached_property
-    def has_hidden(self) -> Bools:
-        """Which rows have an event of their key, up to their time, that was created later."""
+    def settled(self) -> Ints:
+        """Place of the first event of each row's key that was created after it asks; `end` where there is none."""
         if self.created is None:
-            return np.zeros(len(self.at), dtype=np.bool_)
+            return self.end
         low, high = int(self.at.min()), int(self.at.max())
         # Only whether a time is after `at` counts, so that all may be drawn into the span of `at`.
         latest = _running_max(np.clip(self.created[:-1], low, high + 1) - low, self.firsts, high - low + 1)
-        return (self.end > self.begin) & (latest[self.end - 1] > self.at - low)
+        return search(latest, self.begin, self.end, self.at - low)
+
+    @cached_property
+    def has_hidden(self) -> Bools:
+        """Which rows have an event of their key, up to their time, that was created later."""
+        return self.settled < self.end
 
     def narrowed(self, passes: Bools) -> Asking:
         """The same rows over some of the events: those of the sorted ones that pass."""

@@ -195,14 +195,30 @@ def _windowed(rule: Aggregation, column: Column | None, asking: Asking, begin: I
         values = np.zeros(len(order), dtype=np.float64) if column.kind == "null" else column.values[order]
     kept = values[valid]
     ranks = np.concatenate(([0], np.cumsum(valid))).astype(np.int64)
-    results, is_valid = aggregate(rule.kind, kept, ranks[begin], ranks[asking.end])
+    # Up to the first event that a row may not see, it sees all; only what comes after must be looked at one by one.
+    merge = _merge_of(rule.kind, kept)
+    middle = asking.end if merge is None else np.maximum(asking.settled, begin)
+    results, is_valid = aggregate(rule.kind, kept, ranks[begin], ranks[middle])
+    first = begin if merge is None else middle
     hidden = np.flatnonzero(asking.has_hidden)
     if len(hidden) and asking.created is not None:
-        for part in chunks(asking.end[hidden] - begin[hidden], _GATHER_ROWS):
+        for part in chunks(asking.end[hidden] - first[hidden], _GATHER_ROWS):
             some = hidden[part]
-            places, bounds = expand(begin[some], asking.end[some])
+            places, bounds = expand(first[some], asking.end[some])
             at = np.repeat(asking.at[some], np.diff(bounds))
             visible = valid[places] & (asking.created[places] <= at)
             ranks = np.concatenate(([0], np.cumsum(visible))).astype(np.int64)[bounds]
-            results[some], is_valid[some] = aggregate(rule.kind, values[places[visible]], ranks[:-1], ranks[1:])
+            own, has_own = aggregate(rule.kind, values[places[visible]], ranks[:-1], ranks[1:])
+            if merge is not None:
+                before, has_before = results[some], is_valid[some]
+                own = np.where(has_own & has_before, merge(before, own), np.where(has_own, own, before))
+                has_own = has_own | has_before
+            results[some], is_valid[some] = own, has_own
     return results, is_valid
+
+
+def _merge_of(kind: str, values: npt.NDArray[Any]) -> np.ufunc | None:
+    """How the results of two parts of a window are one; None where they do not tell, to the last bit."""
+    if kind == "sum" and values.dtype == np.int64 and np.abs(values.astype(np.float64)).sum() < 2.0**62:
+        return np.add
+    return {"count": np.add, "min": np.minimum, "max": np.maximum}.get(kind)
