@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.features import overlap
+from millrace.features import distinct
 from millrace.features.aggregation import Kind
 from millrace.features.columns import ARRAYS, Bools, Column, Ints, to_column
 from millrace.features.exact import exact_int_sums, exact_sum, exact_sums
@@ -25,8 +25,6 @@ from millrace.features.field import ValueKind
 
 Values = npt.NDArray[Any]
 
-_LONG = 20_000
-"""Values from which on a segment is worked on by itself."""
 _GATHER_ROWS = 4_000_000
 """Values copied at a time where slices overlap and each needs its own copy: 32 MB."""
 
@@ -152,8 +150,8 @@ def _count_distinct(codes: Values, starts: Ints, ends: Ints) -> Ints:
     before = np.full(len(codes), -1, dtype=np.int64)
     before[ascending[1:][is_repeated]] = ascending[:-1][is_repeated]
     lengths = ends - starts
-    if overlap.is_worth_it(codes, lengths):
-        return overlap.distinct_counts(before, starts, ends)
+    if distinct.is_worth_it(codes, lengths):
+        return distinct.distinct_counts(before, starts, ends)
     counts = np.zeros(len(lengths), dtype=np.int64)
     for part in chunks(lengths, _GATHER_ROWS):
         rows, bounds = expand(starts[part], ends[part])

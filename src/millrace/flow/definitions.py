@@ -40,6 +40,10 @@ class Definitions:
         """Take a definition and all that it is made of; anything else is passed over."""
         kind = next((kind for kind in _KINDS if isinstance(thing, kind)), None)
         if kind is None:
+            # What stands for many definitions, such as a Feast repository, says which.
+            parts = getattr(thing, "definitions", ())
+            for part in parts if isinstance(parts, tuple) else ():
+                self.add(part)
             return
         other = self._by_kind[kind].get(thing.name)
         if other is not None and other is not thing and other != thing:
