@@ -66,17 +66,14 @@ class LmdbOnlineStore:
         while chunk := sorted(islice(rest, ITEMS_PER_TRANSACTION), key=itemgetter(0)):
 
             def write(handle: Any, chunk: list[tuple[bytes, bytes]] = chunk) -> None:
+                names = [prefix + key for key, _ in chunk]
+                is_plain = max(map(len, names)) < LONGEST_NAME_BYTES and len(set(names)) == len(names)
                 with handle.begin(write=True) as transaction:
-                    get, put = transaction.get, transaction.put
-                    for key, value in chunk:
-                        name = prefix + key
-                        if len(name) >= LONGEST_NAME_BYTES:
-                            _write_long(transaction, prefix, key, value, combine)
-                            continue
-                        old = get(name)
-                        new = combine(old, value)
-                        if new is not old:
-                            put(name, new)
+                    if is_plain:
+                        _write_together(transaction, names, chunk, combine)
+                    else:
+                        for key, value in chunk:
+                            _write_one(transaction, prefix, key, value, combine)
 
             self._environment.run_growing(write)
 
@@ -150,12 +147,25 @@ def _name(prefix: bytes, key: bytes) -> bytes:
     return (prefix + hashlib.sha256(key).digest()).ljust(LONGEST_NAME_BYTES, b"\0")
 
 
-def _write_long(transaction: Any, prefix: bytes, key: bytes, value: bytes, combine: Combine) -> None:
+def _write_together(transaction: Any, names: list[bytes], chunk: list[tuple[bytes, bytes]], combine: Combine) -> None:
+    """Merge items of different keys, none of which has a long name: two calls for all of them."""
+    with transaction.cursor() as cursor:
+        find = dict(cursor.getmulti(names)).get
+        changed = []
+        for name, (_, value) in zip(names, chunk, strict=True):
+            old = find(name)
+            new = combine(old, value)
+            if new is not old:
+                changed.append((name, new))
+        cursor.putmulti(changed)
+
+
+def _write_one(transaction: Any, prefix: bytes, key: bytes, value: bytes, combine: Combine) -> None:
     name = _name(prefix, key)
     old = _value(name, transaction.get(name))
     new = combine(old, value)
     if new is not old:
-        transaction.put(name, _LENGTH.pack(len(key)) + key + new)
+        transaction.put(name, new if len(name) < LONGEST_NAME_BYTES else _LENGTH.pack(len(key)) + key + new)
 
 
 def _value(name: bytes, data: bytes | None) -> bytes | None:
