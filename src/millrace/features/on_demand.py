@@ -6,13 +6,14 @@ import ast
 import inspect
 import re
 import textwrap
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.core.definition import caller_place, report
 from millrace.core.errors import ProjectError
-from millrace.core.ids import digest_json
+from millrace.core.ids import canonical_json, digest_json
 from millrace.features.field import DTYPES, Field, ValueKind, unknown_dtype
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -84,7 +85,7 @@ class OnDemandView:
     def digest(self) -> str:
         """SHA-256 of inputs, outputs and code; a change of comments or layout leaves it.
 
-        Code that the function calls is not looked into.
+        Functions and plain values of the same file that it uses count with it; libraries do not.
         """
         return digest_json(
             {
@@ -94,6 +95,7 @@ class OnDemandView:
                 },
                 "outputs": dict(self.outputs),
                 "code": _code(self.function),
+                "uses": _uses(self.function, {}),
             }
         )
 
@@ -156,6 +158,32 @@ def _code(function: Callable[..., Any]) -> Any:
     if ast.get_docstring(body) is not None:
         body.body = body.body[1:] or [ast.Pass()]
     return ast.dump(body)
+
+
+def _uses(function: Callable[..., Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What a function takes from around it: code of functions of its file, and values that JSON can say."""
+    code = function.__code__
+    around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
+    for name in sorted(_names(code)):
+        value = around.get(name)
+        if name in found or value is None:
+            continue
+        if inspect.isfunction(value):
+            if value.__module__ == function.__module__:
+                found[name] = _code(value)
+                _uses(value, found)
+            continue
+        try:
+            canonical_json(value)
+        except (TypeError, ValueError):
+            continue  # a module, a class, an array: not a plain value
+        found[name] = value
+    return found
+
+
+def _names(code: types.CodeType) -> set[str]:
+    inner = [_names(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return set(code.co_names) | set(code.co_freevars) | set().union(*inner)
 
 
 def _problems(view: OnDemandView) -> list[ProjectError]:

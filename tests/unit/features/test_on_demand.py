@@ -448,3 +448,29 @@ def test_windows_feed_functions_as_they_are_at_each_moment() -> None:
         {"share": 5 / 6, "kept": 2},
         {"share": 0.0, "kept": 2},
     ]
+
+
+RATE, TABLE = 2.0, {"a": 1}
+
+
+def scaled(x: Any) -> Any:
+    return x * RATE
+
+
+def made_with(rate: float) -> Any:
+    @on_demand(inputs={"x": "v:x"}, outputs={"y": "float"}, name="made")
+    def made(x: Any) -> Any:
+        return scaled(x) * rate + TABLE["a"]
+
+    return made
+
+
+def test_what_a_function_uses_of_its_file_counts_as_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = made_with(3.0).digest()
+
+    assert made_with(3.0).digest() == before
+    assert made_with(4.0).digest() != before
+    for name, value in [("RATE", 5.0), ("TABLE", {"a": 2}), ("scaled", lambda x: x)]:
+        with monkeypatch.context() as patch:
+            patch.setitem(globals(), name, value)
+            assert made_with(3.0).digest() != before, name
