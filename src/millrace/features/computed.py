@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from millrace.core.errors import DataError
 from millrace.features.columns import ARROW_TYPES, kind_of, to_column
-from millrace.features.field import Field, dtype_of
+from millrace.features.field import Field, ValueKind, dtype_of
 from millrace.features.offline import OfflineAnswer
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import Request
@@ -182,6 +182,9 @@ def _plain(values: Any) -> Any:
     return values if hasattr(values, "dtype") or isinstance(values, pa.Array) else list(values)
 
 
-def from_values(values: Sequence[Any], kind: str | None) -> pa.Array:
-    """Values of a request as an Arrow array of `kind`; of whatever they are when None."""
-    return pa.array(values, None if kind is None else ARROW_TYPES[kind], from_pandas=True)  # type: ignore[index]
+def from_values(values: Sequence[Any], kind: ValueKind | None) -> pa.Array:
+    """Values of a request as an Arrow array of `kind`, which must hold them: Arrow would cut 1.5 to an asked-for 1.
+
+    None: of whatever they are.
+    """
+    return pa.array(values, None if kind is None else ARROW_TYPES[kind], from_pandas=True)

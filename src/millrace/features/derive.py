@@ -44,7 +44,7 @@ def derive(expression: Expression, table: pa.Table, *, source: str) -> pa.Array:
     """
     try:
         found = _value(expression, table, source)
-    except (pa.ArrowException, TypeError) as error:
+    except (pa.ArrowException, TypeError, OverflowError) as error:
         raise DataError(
             "FEAT-09",
             f"'{expression}' cannot be worked out on rows of source '{source}': {str(error).splitlines()[0]}",
@@ -66,19 +66,20 @@ def _value(expression: Expression, table: pa.Table, source: str) -> Any:
     if operation == "div":
         return _divide(*map(_number, values))
     if operation in _COMPARISONS:
-        return _COMPARISONS[operation](*_alike(*values))
+        # Where neither side has a value, any type will do to say so.
+        return _COMPARISONS[operation](*(_typed(value, pa.int64()) for value in _alike(*values)))
     if operation in _TEXTS:
-        return _TEXTS[operation](values[0], pattern=values[1].as_py())
+        return _TEXTS[operation](_typed(values[0], pa.string()), pattern=values[1].as_py())
     return _other(operation, values)
 
 
 def _other(operation: str, values: list[Any]) -> Any:
     if operation == "and":
-        return pc.and_kleene(*values)
+        return pc.and_kleene(*(_typed(value, pa.bool_()) for value in values))
     if operation == "or":
-        return pc.or_kleene(*values)
+        return pc.or_kleene(*(_typed(value, pa.bool_()) for value in values))
     if operation == "not":
-        return pc.invert(values[0])
+        return pc.invert(_typed(values[0], pa.bool_()))
     if operation == "is_null":
         return pc.is_null(values[0])
     if operation == "fill_null":
@@ -86,8 +87,27 @@ def _other(operation: str, values: list[Any]) -> Any:
     if operation == "abs":
         return pc.abs_checked(_number(values[0]))
     # What is left is `is_in`. Null is in no set, and is no answer either.
-    options = pa.array([one.as_py() for one in values[1:]], values[0].type)
-    return pc.if_else(pc.is_null(values[0]), pa.scalar(None, pa.bool_()), pc.is_in(values[0], value_set=options))
+    value = _typed(values[0], values[1].type) if len(values) > 1 else values[0]
+    options = pa.array(_options([one.as_py() for one in values[1:]], value.type), value.type)
+    return pc.if_else(pc.is_null(value), pa.scalar(None, pa.bool_()), pc.is_in(value, value_set=options))
+
+
+def _options(options: list[Any], data_type: pa.DataType) -> list[Any]:
+    """The options that a number can be, as numbers of its sort: no whole number is 1.5, nor what is left of it."""
+    if kind_of(data_type) == "float":
+        return [float(one) if type(one) is int else one for one in options]
+    if kind_of(data_type) != "int":
+        return options
+    return [int(one) if isinstance(one, float) else one for one in options if _is_whole(one)]
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, float) or value.is_integer()
+
+
+def _typed(value: Any, data_type: pa.DataType) -> Any:
+    """A column in which nothing was seen has no type, and few operations: it gets that of what it would hold."""
+    return value.cast(data_type) if pa.types.is_null(value.type) else value
 
 
 def _column(name: str, table: pa.Table, source: str) -> pa.Array:
@@ -122,7 +142,7 @@ def _alike(left: Any, right: Any) -> tuple[Any, Any]:
         return left.cast(pa.float64(), safe=False), right.cast(pa.float64(), safe=False)
     if len(kinds - {"null"}) > 1:
         raise TypeError(f"{left.type} and {right.type} do not go together")
-    return left, right
+    return _typed(left, right.type), _typed(right, left.type)
 
 
 def _no_nan(values: Any) -> Any:

@@ -39,8 +39,9 @@ def exact_sum(values: Sequence[float]) -> float:
         return math.nan
     except OverflowError:
         # A partial sum passed the largest float; the whole may not.
-        if not all(map(math.isfinite, values)):
-            return sum(values)
+        infinite = [value for value in values if not math.isfinite(value)]
+        if infinite:
+            return sum(infinite)
         total = sum(map(Fraction, values))
         try:
             return float(total)

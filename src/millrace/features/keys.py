@@ -51,7 +51,7 @@ def _pack_other(value: Any, column: str, expected: ValueKind | None) -> bytes | 
         return b"b\x01" if value else b"b\x00"
     is_number = isinstance(value, (int, np.integer, float, np.floating)) and not isinstance(value, bool)
     # A column of whole numbers with a hole comes from pandas as floats; its whole values are still the same keys.
-    if is_number and expected in ("int", None) and value == int(value) and type(value) is not int:
+    if is_number and expected in ("int", None) and type(value) is not int and float(value).is_integer():
         return pack_value(int(value), column, expected)
     raise _wrong_kind(value, column, expected)
 

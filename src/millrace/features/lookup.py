@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
-from millrace.features.aggregate import result_kind
-from millrace.features.aggregation import Aggregation
 from millrace.features.computed import compute, from_values
 from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
@@ -84,7 +82,6 @@ class _Part:
     view: FeatureView
     storage_id: str
     names: list[str]
-    kinds: list[ValueKind | None]
     pack: Callable[[Any], bytes | None]
     reader: ViewReader
     is_settled: bool
@@ -180,7 +177,7 @@ class LookupPlan:
             columns = zip(*[reading[0] for reading in readings], strict=True) if readings else [()] * len(part.names)
             statuses: list[Status] = [reading[1] for reading in readings]
             micros = [reading[2] for reading in readings]
-            for name, kind, values in zip(part.names, part.kinds, columns, strict=True):
+            for name, kind, values in zip(part.names, part.reader.kinds, columns, strict=True):
                 found.values[name] = list(values)
                 found.statuses[name] = statuses if None not in values else _with_nulls(statuses, values)
                 found.micros[name] = micros
@@ -189,11 +186,15 @@ class LookupPlan:
 
     def _read_part(self, part: _Part, rows: Sequence[Mapping[str, Any]], moment: int) -> list[Reading]:
         packed = [part.pack(row) for row in rows]
-        read = part.reader.read
         if None not in packed:
-            return [read(data, moment) for data in self._online.read(part.storage_id, cast("list[bytes]", packed))]
-        there = iter(self._online.read(part.storage_id, [key for key in packed if key is not None]))
-        return [read(None if key is None else next(there), moment) for key in packed]
+            found = self._online.read(part.storage_id, cast("list[bytes]", packed))
+        else:
+            there = iter(self._online.read(part.storage_id, [key for key in packed if key is not None]))
+            found = [None if key is None else next(there) for key in packed]
+        kinds, read = part.reader.kinds, part.reader.read
+        readings = [read(data, moment) for data in found]
+        # A column that became wider since the plan was made is answered as that for all rows alike.
+        return readings if part.reader.kinds is kinds else [read(data, moment) for data in found]
 
     def _compute(self, found: _Found, rows: Sequence[Mapping[str, Any]]) -> None:
         stored = {name: from_values(values, found.kinds[name]) for name, values in found.values.items()}
@@ -219,17 +220,10 @@ class LookupPlan:
             view,
             view.storage_id(),
             [feature.name for feature in features],
-            [_kind_of(feature.rule, columns) for feature in features],
             key_packer(view.keys, kinds),
             reader,
             is_settled,
         )
-
-
-def _kind_of(rule: Aggregation, columns: Mapping[str, ValueKind]) -> ValueKind | None:
-    """What a rule answers, None while its column is not known."""
-    kind = result_kind(rule.kind, "int" if rule.column is None else columns.get(rule.column, "null"))
-    return None if kind == "null" else kind
 
 
 def _with_nulls(statuses: list[Status], values: Sequence[Any]) -> list[Status]:

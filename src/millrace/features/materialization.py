@@ -97,10 +97,13 @@ class Materializer:
         Raises
         ------
         DataError
-            FEAT-13 when the interval is empty or reversed; what reading and merging raise.
+            FEAT-13 when the interval is empty or reversed, or `chunk` is no span of time; what reading and merging
+            raise.
         """
         end = as_utc(end)
         start = None if start is None else as_utc(start)
+        if chunk <= timedelta(0):
+            raise DataError("FEAT-13", f"chunks of {chunk} never come to an end", fix='chunk="30d"')
         if start is not None and start >= end:
             raise DataError(
                 "FEAT-13",

@@ -70,7 +70,8 @@ class SnapshotOnlineStore:
         try:
             self._origin.merge(view, seen(), combine)
         finally:  # also what was merged before an error
-            copy = self._copies.get(view)
+            with self._lock:  # a first copy that is being made may have read what was there before
+                copy = self._copies.get(view)
             if copy is not None:
                 copy.reread(self._origin, list(keys))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import error as struct_error
 from typing import Any, Literal, TypeAlias
 
+from millrace.features.aggregate import result_kind
 from millrace.features.aggregation import Aggregation
+from millrace.features.columns import join_kinds
 from millrace.features.events import NEVER, to_micros
 from millrace.features.field import ValueKind
-from millrace.features.layout import HAS_CREATED, HEADER, Layout, damaged, layout_for
+from millrace.features.layout import FORM, HAS_CREATED, HEADER, Layout, damaged, layout_for
 from millrace.features.view import FeatureView
 from millrace.features.window import DAY, Window, converter
 
@@ -28,6 +32,15 @@ Reading: TypeAlias = tuple[list[Any], Status, int | None]
 _Getter = Callable[[bytes, int, list[tuple[Any, ...]], int], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What columns are answered as, and how each layout is read to that end."""
+
+    kinds: Mapping[str, ValueKind]
+    answered: list[ValueKind | None]
+    getters: dict[Layout, list[_Getter]]
+
+
 class ViewReader:
     """The features of one view that one plan asks for.
 
@@ -37,21 +50,26 @@ class ViewReader:
     rules : sequence of Aggregation
         In the order of the values.
     kinds : mapping of column to kind
-        The view's schema in the store: the kinds in which values are answered.
+        The view's schema in the store: the kinds in which values are answered. When events of a wider kind are met,
+        written since, all values are answered in that.
     """
 
     def __init__(self, view: FeatureView, rules: Sequence[Aggregation], kinds: Mapping[str, ValueKind]) -> None:
         self.rules = list(rules)
         self.nothing: list[Any] = [None] * len(self.rules)
         self._columns = {name: place for place, name in enumerate(view.columns)}
-        self._kinds = dict(kinds)
         self._delay = to_micros(view)
         span = view.ttl_span
         self._ttl = None if span is None else round(span.total_seconds() * 1_000_000)
         # What the newest events say needs no look at the others.
         self._depth = 1 + max((rule.steps for rule in self.rules if _is_quick(rule)), default=0)
         self._others = [place for place, rule in enumerate(self.rules) if not _is_quick(rule)]
-        self._getters: dict[Layout, list[_Getter]] = {}
+        self._known = self._knowing(kinds)
+
+    @property
+    def kinds(self) -> list[ValueKind | None]:
+        """What each rule answers, None while its column is not known; the same object until that changes."""
+        return self._known.answered
 
     def read(self, data: bytes | None, at: int) -> Reading:
         """The values at `at` (microseconds).
@@ -63,11 +81,13 @@ class ViewReader:
         """
         if data is None:
             return self.nothing, "missing", None
-        _, flags, columns, count, since = HEADER.unpack_from(data)
         try:
+            form, flags, columns, count, since = HEADER.unpack_from(data)
             layout = layout_for(data[16 : 16 + columns], flags & HAS_CREATED == HAS_CREATED)
-        except KeyError as error:
+        except (struct_error, KeyError) as error:
             raise damaged() from error
+        if form != FORM:
+            raise damaged()
         if at < since:
             return self.nothing, "trimmed", None
         if len(data) < layout.start + count * layout.width:
@@ -78,18 +98,37 @@ class ViewReader:
         newest = seen[0][0]
         if self._ttl is not None and at - newest > self._ttl:
             return self.nothing, "expired", newest - self._delay
-        getters = self._getters.get(layout)
+        known = self._known
+        getters = known.getters.get(layout)
         if getters is None:
-            getters = self._getters[layout] = [self._getter(rule, layout) for rule in self.rules]
+            known, getters = self._learn(layout)
         texts = layout.start + count * layout.width
         values = [getter(data, texts, seen, at) for getter in getters]
         if self._others:
-            window = Window(data, layout, count, at, self._columns, self._kinds, self._delay)
+            window = Window(data, layout, count, at, self._columns, known.kinds, self._delay)
             for place in self._others:
                 values[place] = window.answer(self.rules[place])
         return values, "present", newest - self._delay
 
-    def _getter(self, rule: Aggregation, layout: Layout) -> _Getter:
+    def _knowing(self, kinds: Mapping[str, ValueKind]) -> _Known:
+        def answered(rule: Aggregation) -> ValueKind | None:
+            kind = result_kind(rule.kind, "int" if rule.column is None else kinds.get(rule.column, "null"))
+            return None if kind == "null" else kind
+
+        return _Known(dict(kinds), [answered(rule) for rule in self.rules], {})
+
+    def _learn(self, layout: Layout) -> tuple[_Known, list[_Getter]]:
+        known, kinds = self._known, dict(self._known.kinds)
+        for name, place in self._columns.items():
+            own = layout.kinds[place]
+            # Kinds that do not go together are refused when they are written.
+            kinds[name] = join_kinds(kinds.get(name, own), own) or own
+        if kinds != known.kinds:
+            known = self._known = self._knowing(kinds)
+        getters = known.getters[layout] = [self._getter(rule, layout, known.kinds) for rule in self.rules]
+        return known, getters
+
+    def _getter(self, rule: Aggregation, layout: Layout, kinds: Mapping[str, ValueKind]) -> _Getter:
         if not _is_quick(rule):
             return lambda data, texts, seen, at: None
         if rule.column is None:
@@ -97,7 +136,7 @@ class ViewReader:
         column, steps = self._columns[rule.column], rule.steps
         word, bit = layout.first_word + column // 64, 1 << (column % 64)
         slot = layout.first_slot + column
-        convert = converter(layout.kinds[column], self._kinds.get(rule.column, layout.kinds[column]))
+        convert = converter(layout.kinds[column], kinds[rule.column])
 
         def get(data: bytes, texts: int, seen: list[tuple[Any, ...]], at: int) -> Any:
             if steps >= len(seen):

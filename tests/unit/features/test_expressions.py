@@ -119,6 +119,7 @@ def test_a_whole_number_beyond_64_bits_is_an_error_that_says_what_to_do(expressi
         (j.is_in([2]), [True, True, False, None, False]),
         (b.is_in([True]), [True, True, False, None, None]),
         (i.is_in([]), [False, None, False, False, False]),
+        (i.is_in([7.5, 0.0]), [False, None, True, False, False]),
         (t.is_in([day(1)]), [False, None, True, False, False]),
     ],
     ids=str,

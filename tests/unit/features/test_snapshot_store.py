@@ -116,6 +116,29 @@ def test_a_refresh_that_began_before_a_merge_does_not_undo_it(origin):
     assert snapshot.read("view", [b"a"]) == [b"merged meanwhile"]
 
 
+def test_a_first_copy_that_began_before_a_merge_does_not_hide_it(origin):
+    snapshot = SnapshotOnlineStore(origin)
+    origin.gate = threading.Event()
+    reader = threading.Thread(target=snapshot.read, args=("view", [b"a"]))
+    reader.start()
+    assert origin.begun.wait(30)
+    is_merged = threading.Event()
+
+    def combine(old, new):
+        is_merged.set()
+        return new
+
+    writer = threading.Thread(target=snapshot.merge, args=("view", [(b"a", b"merged meanwhile")], combine))
+    writer.start()
+    assert is_merged.wait(30)
+    writer.join(0.2)  # time enough to miss the copy that is not there yet, for a store that would
+    origin.gate.set()
+    reader.join(30)
+    writer.join(30)
+
+    assert snapshot.read("view", [b"a"]) == [b"merged meanwhile"]
+
+
 def test_an_origin_out_of_reach_is_no_error_until_the_copy_is_too_old(origin):
     watch = Watch()
     snapshot = SnapshotOnlineStore(origin, refresh_s=10, max_age_s=30, clock=watch)
