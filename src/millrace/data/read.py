@@ -44,7 +44,7 @@ def read_source(source: Source, *, root: Path, start: datetime | None = None, en
         table = _read_rows(source, root, start, end)
         table = decode(shape(source, table))
         if source.created is not None:
-            table = normalise_times(table, source.created)
+            table = normalise_times(table, source.created, may_be_null=True)  # which is: never known
         if source.event_time is not None:
             table = between(normalise_times(table, source.event_time), source.event_time, start, end)
     except DataError as error:

@@ -160,7 +160,7 @@ class _Pieces:
         try:
             for role in (self.source.created, self.source.event_time):
                 if role in self.wanted:
-                    table = normalise_times(table, role)
+                    table = normalise_times(table, role, may_be_null=role != self.source.event_time)
         except DataError:
             self._explain(part)
             raise
@@ -174,7 +174,7 @@ class _Pieces:
             name = file_name(self.source, role)
             if name in part.names and role is not None:
                 column = pq.ParquetFile(part.file).read(columns=[name])
-                normalise_times(column.rename_columns([role]), role)
+                normalise_times(column.rename_columns([role]), role, may_be_null=role != self.source.event_time)
 
     def _groups(self, file: pq.ParquetFile, part: _Part) -> list[int]:
         return kept_row_groups(file, part.file, file_name(self.source, self.source.event_time), self.start, self.end)

@@ -13,17 +13,17 @@ from millrace.core.errors import DataError, did_you_mean
 UTC_MICROS = pa.timestamp("us", tz="UTC")
 
 
-def normalise_times(table: pa.Table, column: str) -> pa.Table:
+def normalise_times(table: pa.Table, column: str, *, may_be_null: bool = False) -> pa.Table:
     """`table` with `column` as timestamp[us, tz=UTC]; naive times, dates and ISO 8601 text are taken as UTC.
 
     Raises
     ------
     DataError
-        DATA-02 (no such column), DATA-08 (not a time), DATA-09 (rows without a time).
+        DATA-02 (no such column), DATA-08 (not a time), DATA-09 (rows without a time, unless they may be).
     """
     index = column_index(table, column)
     values = _as_times(table.column(index), column)
-    if values.null_count:
+    if values.null_count and not may_be_null:
         rows = pc.indices_nonzero(values.is_null()).to_pylist()
         raise DataError(
             "DATA-09",

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import millrace as mr
 from millrace.core.errors import DataError, ProjectError
 from millrace.data.append import append_rows
 from millrace.data.read import read_source
+from millrace.data.scan import scan_source
 
 SCHEMA = {"user": "int", "amount": "float", "tags": "list[string]", "at": "timestamp"}
 
@@ -117,3 +119,86 @@ def test_a_wrong_type_or_a_missing_time_in_the_schema_is_explained():
         mr.PushSource("clicks", schema={"user": "itn", "at": "timestamp"}, event_time="at")
     with pytest.raises(ProjectError, match="has no column 'att'"):
         mr.PushSource("clicks", schema={"user": "int", "at": "timestamp"}, event_time="att")
+
+
+NOON = datetime(2024, 1, 1, 12)  # noqa: DTZ001 - as most pushed rows have it
+
+
+def add(folder, *rows, **options):
+    """Push rows into the folder `log`; how many were new."""
+    source = mr.Source("log", "log", event_time="at", **options)
+    (folder / "log").mkdir(exist_ok=True)
+    return append_rows(source, pa.Table.from_pylist(list(rows)), root=folder)
+
+
+def logged(folder, **options):
+    return read(mr.Source("log", "log", event_time="at", **options), folder)
+
+
+@pytest.mark.parametrize("written", [NOON, "2024-01-01T12:00:00Z", NOON.replace(tzinfo=UTC)], ids=str)
+def test_a_row_pushed_again_is_one_row_however_its_created_time_is_written(written, tmp_path):
+    row = {"user": 1, "at": NOON, "created": written}
+
+    assert [add(tmp_path, row, created="created") for _ in range(2)] == [1, 0]
+
+
+def test_a_row_pushed_again_is_one_row_after_its_column_became_wider(tmp_path):
+    whole, half = {"at": NOON, "amount": 1}, {"at": NOON, "amount": 1.5}
+
+    assert [add(tmp_path, row) for row in (whole, half, whole, half)] == [1, 1, 0, 0]
+
+
+def test_rows_that_differ_in_a_column_that_one_of_them_lacks_are_two(tmp_path):
+    plain, noted = {"at": NOON, "amount": 1}, {"at": NOON, "amount": 1, "note": "gift"}
+
+    assert [add(tmp_path, row) for row in (plain, noted, plain, noted)] == [1, 1, 0, 0]
+    assert [row["note"] for row in logged(tmp_path)] == [None, "gift"]
+
+
+@pytest.mark.parametrize("stored", [pa.timestamp("us"), pa.timestamp("ns", "Europe/Rome"), pa.string()], ids=str)
+def test_rows_go_with_files_of_times_in_another_form(stored, tmp_path):
+    (tmp_path / "log").mkdir()
+    there = pa.table({"at": pa.array([NOON.replace(tzinfo=UTC)]).cast(stored), "amount": [1]})
+    pq.write_table(there, tmp_path / "log" / "a.parquet")
+
+    assert [add(tmp_path, {"at": NOON, "amount": amount}) for amount in (1, 2)] == [0, 1]
+    assert [row["at"] for row in logged(tmp_path)] == [NOON.replace(tzinfo=UTC)] * 2
+
+
+def test_rows_that_would_make_the_folder_unreadable_are_refused(tmp_path):
+    add(tmp_path, {"at": NOON, "amount": 1})
+
+    with pytest.raises(DataError, match="holds string") as refused:
+        add(tmp_path, {"at": NOON, "amount": "much"})
+
+    assert refused.value.code == "DATA-14"
+    assert [row["amount"] for row in logged(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize("name", ["transactions-2024.parquet", "pushed-by-hand.parquet", "a.parquet", "year=2024/a.pq"])
+def test_what_is_pushed_comes_after_all_files_that_are_there(name, tmp_path):
+    file = tmp_path / "log" / name
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"at": [NOON], "amount": [1]}), file)
+
+    for amount in (2, 3):
+        assert add(tmp_path, {"at": NOON, "amount": amount}) == 1
+
+    assert [row["amount"] for row in logged(tmp_path)] == [1, 2, 3]
+
+
+def test_a_row_without_a_created_time_can_be_pushed_and_read(tmp_path):
+    assert add(tmp_path, {"at": NOON, "created": NOON}, {"at": NOON, "created": None}, created="created") == 2
+    source = mr.Source("log", "log", event_time="at", created="created")
+
+    assert [row["created"] for row in logged(tmp_path, created="created")] == [NOON.replace(tzinfo=UTC), None]
+    assert pa.concat_tables(scan_source(source, root=tmp_path).pieces())["created"].null_count == 1
+
+
+def test_rows_lacking_the_created_column_are_refused(tmp_path):
+    with pytest.raises(DataError, match="there is no column 'created'"):
+        add(tmp_path, {"at": NOON}, created="created")
+
+
+def test_the_last_moment_there_is_can_be_pushed(tmp_path):
+    assert [add(tmp_path, {"at": datetime.max.replace(tzinfo=UTC)}) for _ in range(2)] == [1, 0]
