@@ -10,6 +10,7 @@ Everything the store keeps or answers is one of these, offline and online alike.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,8 +125,16 @@ def to_table(frame: Any) -> pa.Table:
     Raises
     ------
     DataError
-        FEAT-10 when they are none of these, or the values of a column do not go together.
+        FEAT-10 when they are none of these, the values of a column do not go together, or two columns have one name.
     """
+    table = _to_table(frame)
+    for name, times in Counter(table.column_names).items():
+        if times > 1:
+            raise DataError("FEAT-10", f"the rows have {times} columns '{name}'", fix="drop or rename all but one")
+    return table
+
+
+def _to_table(frame: Any) -> pa.Table:
     try:
         if isinstance(frame, pa.Table):
             return frame

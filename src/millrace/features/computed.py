@@ -183,8 +183,26 @@ def _plain(values: Any) -> Any:
 
 
 def from_values(values: Sequence[Any], kind: ValueKind | None) -> pa.Array:
-    """Values of a request as an Arrow array of `kind`, which must hold them: Arrow would cut 1.5 to an asked-for 1.
+    """Values of the store as an Arrow array of `kind`, which must hold them: Arrow would cut 1.5 to an asked-for 1.
 
-    None: of whatever they are.
+    None where nothing was seen of them yet: they are null.
     """
     return pa.array(values, None if kind is None else ARROW_TYPES[kind], from_pandas=True)
+
+
+def from_request(values: Sequence[Any], name: str) -> pa.Array:
+    """Values that rows bring along as an Arrow array of whatever they are.
+
+    Raises
+    ------
+    DataError
+        FEAT-31 when they are not of one type that features know.
+    """
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            "FEAT-31",
+            f"the values of '{name}' are not of one type: {str(error).splitlines()[0]}",
+            fix=f"give '{name}' as numbers, texts, bools or times, of one sort in all rows",
+        ) from error

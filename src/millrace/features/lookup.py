@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
-from millrace.features.computed import compute, from_values
+from millrace.features.computed import compute, from_request, from_values
 from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
 from millrace.features.online import OnlineStore
@@ -198,7 +198,7 @@ class LookupPlan:
 
     def _compute(self, found: _Found, rows: Sequence[Mapping[str, Any]]) -> None:
         stored = {name: from_values(values, found.kinds[name]) for name, values in found.values.items()}
-        given = {name: from_values([row.get(name) for row in rows], None) for name in self._given(rows)}
+        given = {name: from_request([row.get(name) for row in rows], name) for name in self._given(rows)}
         answers = compute(self.request, stored, len(rows), given=given)
         for computed in self.request.computed:
             values = answers[computed.name].to_pylist()
@@ -243,8 +243,8 @@ def entity_rows_of(
     Raises
     ------
     DataError
-        FEAT-05 when neither or both are given, when bare ids meet a key of several columns, or when columns of ids
-        differ in length.
+        FEAT-05 when neither or both are given, when bare ids meet a key of several columns, when columns of ids differ
+        in length, or when rows are no mappings.
     """
     if (entity_rows is None) == (entity_ids is None):
         raise DataError("FEAT-05", "give either entity_rows or entity_ids", fix='entity_rows=[{"customer_id": 7}]')
@@ -253,6 +253,9 @@ def entity_rows_of(
         for key in keys:
             if key not in given:
                 raise missing_key(key, given)
+        for name, values in given.items():
+            if isinstance(values, str) or not hasattr(values, "__len__"):
+                raise _not_rows(f"'{name}' is {values!r}, one value for all entities")
         lengths = {len(values) for values in given.values()}
         if len(lengths) > 1:
             raise DataError(
@@ -262,7 +265,11 @@ def entity_rows_of(
             )
         return [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
     if entity_rows is not None:
-        return list(given)
+        rows = list(given)
+        for row in rows:
+            if not isinstance(row, Mapping):
+                raise _not_rows(f"{type(row).__name__} is not a mapping of columns to values")
+        return rows
     if len(keys) != 1:
         raise DataError(
             "FEAT-05",
@@ -270,3 +277,11 @@ def entity_rows_of(
             fix="entity_rows=[{...}] with one value per key column",
         )
     return [{keys[0]: value} for value in given]
+
+
+def _not_rows(what: str) -> DataError:
+    return DataError(
+        "FEAT-05",
+        f"the entities are not rows: {what}",
+        fix='entity_rows=[{"customer_id": 7}] or {"customer_id": [7, 8]}; of a pandas table df.to_dict("list")',
+    )

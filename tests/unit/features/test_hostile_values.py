@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from orders_shop import day, make_source
@@ -18,6 +19,7 @@ from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.exact import exact_sum, exact_sums
 from millrace.features.expression import Expression, col
+from millrace.features.field import Field
 from millrace.features.keys import pack_value
 from millrace.features.on_demand import on_demand
 from millrace.features.store import FeatureStore
@@ -120,3 +122,39 @@ def test_chunks_that_never_come_to_an_end_are_refused(
     with pytest.raises(MillraceError) as caught:
         make_store(view, WHOLE).materialize(day(0), day(3), chunk=chunk)
     assert caught.value.code == "FEAT-13"
+
+
+@pytest.mark.parametrize(
+    "given", [[1, "x"], [True, 1], [2**70, 1], [object(), 1]], ids=["text", "bool", "huge", "object"]
+)
+def test_what_a_request_brings_is_of_one_type(
+    given: list[Any], view: FeatureView, make_store: Callable[..., FeatureStore]
+) -> None:
+    @on_demand(inputs={"x": "v:x", "factor": Field("factor", "float")}, outputs={"y": "float"})
+    def scaled(x: Any, factor: Any) -> Any:
+        return x * factor
+
+    store = make_store([view, scaled], WHOLE)
+    store.materialize(None, day(3))
+
+    with pytest.raises(DataError) as caught:
+        store.get_online_features("scaled", [{"customer_id": 1, "factor": one} for one in given])
+    assert caught.value.code == "FEAT-31"
+
+
+@pytest.mark.parametrize(
+    "rows", [[7], pd.DataFrame({"customer_id": [1]}), {"customer_id": 7}, {"customer_id": "ab"}], ids=repr
+)
+def test_entities_that_are_no_rows_are_explained(
+    rows: Any, view: FeatureView, make_store: Callable[..., FeatureStore]
+) -> None:
+    with pytest.raises(DataError) as caught:
+        make_store(view, WHOLE).get_online_features("v", rows)
+    assert caught.value.code == "FEAT-05"
+
+
+def test_two_columns_of_one_name_are_refused(view: FeatureView, make_store: Callable[..., FeatureStore]) -> None:
+    twice = pa.Table.from_arrays([*WHOLE.columns, WHOLE["x"]], names=[*WHOLE.column_names, "x"])
+
+    with pytest.raises(DataError, match="2 columns 'x'"):
+        make_store(view, WHOLE).push("v", twice)
