@@ -1,11 +1,13 @@
 """From the sources into the online store, by intervals of event time, resumable after a crash.
 
 An interval is done when its events are merged *and* synced; only then is it recorded. A process killed in between
-repeats at most the interval it was in, and merging is idempotent.
+repeats at most the interval it was in, and merging is idempotent. What was done into another store, or into one that
+was emptied since, does not count.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,11 +24,13 @@ from millrace.features.keys import key_arrays
 from millrace.features.online import OnlineStore
 from millrace.features.scan import NOWHERE, open_scan
 from millrace.features.scan import Read as Read
-from millrace.features.stored_schema import StoredSchema, find_schema, widen_schema
+from millrace.features.stored_schema import StoredSchema, find_schema, store_mark, widen_schema
 from millrace.features.tail import Retention, merge_tails, retention_of
 from millrace.features.view import EventSource, FeatureView
 from millrace.features.workspace import Workspace
 from millrace.store.ledger import Ledger
+
+logger = logging.getLogger("millrace.features")
 
 Progress = Callable[[int, int], None]
 
@@ -112,7 +116,8 @@ class Materializer:
             )
         intervals = _intervals(start, end, chunk)
         asked = [None if start is None else to_text(start), to_text(end)]
-        running = self.state(view).get("running") or {}
+        mark = store_mark(self._online) or store_mark(self._online, make=True)
+        running = self._here(view, mark).get("running") or {}
         resumed = running.get("done") if running.get("asked") == asked else None
         rows = 0
         for place, (begin, stop) in enumerate(intervals):
@@ -124,7 +129,7 @@ class Materializer:
                     if progress is not None and part < 1:
                         progress(int((place + part) * _PARTS), len(intervals) * _PARTS)
                 self._online.sync()
-                self._record(view, asked, begin, stop, rows=read)
+                self._record(view, asked, begin, stop, rows=read, mark=mark)
                 rows += read
             if progress is not None:
                 progress((place + 1) * _PARTS, len(intervals) * _PARTS)
@@ -141,6 +146,19 @@ class Materializer:
         text = self.state(view).get("until")
         return None if text is None else from_text(text)
 
+    def reached(self, view: FeatureView) -> datetime | None:
+        """`until` of this very store: None when the record speaks of another, or of one that was emptied since."""
+        recorded = self.until(view)
+        text = self._here(view, store_mark(self._online)).get("until") if recorded is not None else None
+        if recorded is not None and text is None:
+            logger.warning("the online store holds nothing of view '%s' any more: from the beginning", view.name)
+        return None if text is None else from_text(text)
+
+    def _here(self, view: FeatureView, mark: str | None) -> Mapping[str, Any]:
+        state = self.state(view)
+        # A record of before stores had marks is believed.
+        return state if state.get("mark") in (None, mark) else {}
+
     def _read_events(self, view: FeatureView, start: datetime | None, end: datetime) -> Iterator[tuple[float, Events]]:
         """The events of an interval, all of a key's together, and after each lot how much is done, from 0 to 1."""
         scan = open_scan(self._read, view.source, view.source_columns, start, end)
@@ -156,9 +174,16 @@ class Materializer:
                 yield (number + 1) / count, read_events(buckets.take(number, empty), view, key_kinds=kinds)
 
     def _record(
-        self, view: FeatureView, asked: list[str | None], begin: datetime | None, stop: datetime, *, rows: int
+        self,
+        view: FeatureView,
+        asked: list[str | None],
+        begin: datetime | None,
+        stop: datetime,
+        *,
+        rows: int,
+        mark: str | None,
     ) -> None:
-        before = self.state(view)
+        before = self._here(view, mark)
         done, until = to_text(stop), before.get("until")
         # A hole between what was done and this interval leaves `until` where it is: the next increment fills it.
         is_joined = until is None or begin is None or to_text(begin) <= until
@@ -166,6 +191,7 @@ class Materializer:
             "storage_id": view.storage_id(),
             "until": max(until or done, done) if is_joined else until,
             "running": None if done == asked[1] else {"asked": asked, "done": done},
+            "mark": mark,
         }
         if self._ledger is None:
             self._memory[view.storage_id()] = value

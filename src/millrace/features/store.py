@@ -254,6 +254,7 @@ class FeatureStore:
     ) -> dict[str, int]:
         """`materialize` from where each view stands to `end`; a view never materialized starts at the beginning.
 
+        So does every view after the online store was removed, or another one named.
         `lookback` starts that much earlier, for sources in which rows turn up late.
         """
         _, materializer = self._connected()
@@ -261,7 +262,7 @@ class FeatureStore:
         chosen = self._chosen(views)
 
         def increment(view: FeatureView, report: Progress | None) -> int:
-            until = materializer.until(view)
+            until = materializer.reached(view)
             start = None if until is None else until - back
             if start is not None and start >= as_utc(end):
                 return 0

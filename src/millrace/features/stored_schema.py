@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from millrace.features.view import FeatureView
 
 SCHEMA_VIEW = "schema"
 """The store's name for schemas; a view's own name there holds an @, so none is the same."""
+
+_MARK = b"mark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,19 @@ def find_schema(online: OnlineStore, view: FeatureView) -> StoredSchema | None:
     """The kinds of `view` in the store, None when nothing of it was ever written."""
     (data,) = online.read(SCHEMA_VIEW, [view.storage_id().encode()])
     return None if data is None else StoredSchema.from_bytes(data)
+
+
+def store_mark(online: OnlineStore, *, make: bool = False) -> str | None:
+    """What tells this store's content from that of another, or of one that was emptied since.
+
+    It lies in the store itself and is made by whoever first materializes. None where there is none yet.
+    """
+    if make:
+        online.merge(
+            SCHEMA_VIEW, [(_MARK, secrets.token_hex(8).encode())], lambda old, new: new if old is None else old
+        )
+    (data,) = online.read(SCHEMA_VIEW, [_MARK])
+    return None if data is None else data.decode()
 
 
 def widen_schema(online: OnlineStore, view: FeatureView, new: StoredSchema) -> None:

@@ -165,3 +165,41 @@ def test_a_chunk_without_events_is_done_too(view: FeatureView, make_store: Any) 
 
     assert store.materialize(day(70), day(80)) == {"v": 0}
     assert store.materialized_until(view) == day(80)
+
+
+def test_another_online_store_is_filled_from_the_beginning(
+    view: FeatureView, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = MemoryOnlineStore(), MemoryOnlineStore()
+    FeatureStore([view], read=reader(LOG), online=first, ledger=ledger).materialize_incremental(day(60))
+    store = FeatureStore([view], read=reader(LOG), online=second, ledger=ledger)
+
+    assert store.materialize_incremental(day(60)) == {"v": 60}
+    assert "holds nothing of view 'v' any more" in caplog.text
+    assert totals(store) == TOTALS
+    assert store.materialize_incremental(day(60)) == {"v": 0}
+
+
+def test_an_interval_that_was_begun_in_another_online_store_is_done_whole(view: FeatureView, ledger: Ledger) -> None:
+    def dies(done: int, total: int) -> None:
+        if done > 100:
+            raise Crash
+
+    store = FeatureStore([view], read=reader(LOG), online=MemoryOnlineStore(), ledger=ledger)
+    with pytest.raises(Crash):
+        store.materialize(day(0), day(60), chunk="25d", progress=dies)
+    store = FeatureStore([view], read=reader(LOG), online=MemoryOnlineStore(), ledger=ledger)
+
+    assert store.materialize(day(0), day(60), chunk="25d") == {"v": 60}
+    assert totals(store) == TOTALS
+
+
+def test_a_store_that_was_moved_with_its_views_goes_on(view: FeatureView, ledger: Ledger) -> None:
+    old, new = MemoryOnlineStore(), MemoryOnlineStore()
+    FeatureStore([view], read=reader(LOG), online=old, ledger=ledger).materialize_incremental(day(30))
+    for name in old.views():
+        new.merge(name, old.items(name), lambda there, moved: moved)
+    store = FeatureStore([view], read=reader(LOG), online=new, ledger=ledger)
+
+    assert store.materialize_incremental(day(60)) == {"v": 30}
+    assert totals(store) == TOTALS
