@@ -11,6 +11,13 @@ from millrace.cli.features_checks import add_checks
 from millrace.cli.features_serve import add_serve
 from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import print_json, print_table, progress
+from millrace.core.clock import to_text
+
+_MEANINGS = {
+    "missing": "the online store holds no event of this key up to that moment",
+    "expired": "the newest event is older than the view's ttl",
+    "trimmed": "the online store keeps too little of the past for that moment; ask get_historical_features",
+}
 
 
 def add(commands: Any) -> None:
@@ -31,7 +38,8 @@ def add(commands: Any) -> None:
     )
     get = command(features, "get", "feature values of one entity, as serving sees them", get_features)
     get.add_argument("feature", nargs="+", help="view:feature, a view for all of its features, or a service")
-    get.add_argument("--key", action="append", default=[], metavar="NAME=VALUE", help="a key or request field")
+    get.add_argument("--key", action="append", default=[], type=_a_pair, metavar="NAME=VALUE",
+                     help="a key or request field; repeat it for several")  # fmt: skip
     get.add_argument("--at", type=a_time, metavar="TIME", help="as of this time (ISO 8601; default: now)")
     add_checks(features)
     add_serve(features)
@@ -52,7 +60,8 @@ def materialize(options: argparse.Namespace) -> int:
     if options.json:
         print_json(result)
     else:
-        print(f"online store is filled up to {end:%Y-%m-%d %H:%M}: {result}")
+        print(f"the online store is filled up to {end:%Y-%m-%d %H:%M}")
+        print_table([{"view": view, "events": f"{rows:,}"} for view, rows in result.items()], ["view", "events"])
     return 0
 
 
@@ -63,21 +72,36 @@ def get_features(options: argparse.Namespace) -> int:
     # A view wins over a service of its name, as it does in a list of features.
     plan = store.plan([one if one in store.definitions else store.services.get(one, one) for one in options.feature])
     floats = {name for name, field in plan.fields.items() if field.kind == "float"}
-    pairs = [pair.partition("=") for pair in options.key]
-    row = {name: _key_value(text, is_float=name in floats) for name, _, text in pairs}
+    row = {name: _key_value(text, is_float=name in floats) for name, text in options.key}
     at = options.at
     answer = plan.lookup([row], at)
-    statuses = answer.statuses
     rows = [
-        {"feature": name, "value": values[0], "status": statuses[name][0]}
-        for name, values in answer.to_dict().items()
-        if name in statuses
+        {
+            "feature": name,
+            "value": values[0],
+            "status": answer.statuses[name][0],
+            "event_time": answer.event_times[name][0],
+        }
+        for name, values in answer.values.items()
     ]
     if options.json:
-        print_json(rows)
-    else:
-        print_table(rows, ["feature", "value", "status"])
+        print_json([{**one, "event_time": one["event_time"] and to_text(one["event_time"])} for one in rows])
+        return 0
+    # A float as it is, to the last bit: this is where one looks when two values should be the same.
+    exact = [{**one, "value": repr(one["value"]) if isinstance(one["value"], float) else one["value"]} for one in rows]
+    times = [{**one, "newest event": one["event_time"] and f"{one['event_time']:%Y-%m-%d %H:%M:%S}"} for one in exact]
+    print_table(times, ["feature", "value", "status", "newest event"])
+    for status, meaning in _MEANINGS.items():
+        if any(one["status"] == status for one in rows):
+            print(f"{status}: {meaning}")
     return 0
+
+
+def _a_pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError(f"'{text}' is no key with its value: write customer_id=7")
+    return name, value
 
 
 def _key_value(text: str, *, is_float: bool) -> int | float | str:

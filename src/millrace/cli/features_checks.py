@@ -17,7 +17,8 @@ _VERIFY_EPILOG = (
 )
 _AUDIT_EPILOG = (
     "Stale values were known but not online yet when they were served; late ones were not known, and are no skew. "
-    "Exit code 1 when the share of differing values of a feature is above the limit."
+    "Exit code 1 when the share of differing values of a feature is above the limit. Without --env the predictions of "
+    "production are compared."
 )
 
 
@@ -101,7 +102,7 @@ def run_audit(options: argparse.Namespace) -> int:
 def _print_verification(report: Mapping[str, Any]) -> None:
     for view in report["views"]:
         if view["at"] is None:
-            print(f"{view['view']}: nothing was materialized, nothing is compared")
+            print(f"{view['view']}: nothing was materialized, nothing is compared: millrace features materialize")
         else:
             print(f"{view['view']}: {view['keys']:,} keys as of {view['at']}")
     rows = [one for view in report["views"] if view["at"] for one in view["features"]]
@@ -109,6 +110,8 @@ def _print_verification(report: Mapping[str, Any]) -> None:
         print_table(rows, ["feature", "compared", "equal", "different", "trimmed"])
     for one in rows:
         _print_examples(one, ("offline", "online", "status"))
+    if any(one["trimmed"] for one in rows):
+        print("trimmed: the online store keeps too little of the past for that moment; these are not compared")
     print(f"{outcome(report['outcome'])}: {report['different']:,} of {report['compared']:,} values differ")
 
 

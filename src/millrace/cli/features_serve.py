@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from millrace.cli.options import command, open_wiring
+from millrace.cli.options import a_port, command, open_wiring
 
 
 def add_serve(verbs: Any) -> None:
@@ -15,7 +15,7 @@ def add_serve(verbs: Any) -> None:
     serve = command(verbs, "serve", "answer features over HTTP, as Feast's feature server does", run_server)
     serve.add_argument("--host", default="127.0.0.1", help="address to bind (default: loopback)")
     serve.add_argument(
-        "--port", type=int, default=6566, help="port to bind; 0 takes a free one (default: 6566, Feast's)"
+        "--port", type=a_port, default=6566, help="port to bind; 0 takes a free one (default: 6566, Feast's)"
     )
     serve.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the URL when requests are taken")
 

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MillraceError as error:
         return _tell(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
-        print("stopped; `millrace run` goes on from the last finished step", file=sys.stderr)
+        print("stopped; the same command goes on from what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read has gone. What was being done may not be finished: not 0.

@@ -39,6 +39,13 @@ def a_time(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"'{text}' is not a time: write 2024-05-01 or 2024-05-01T12:00:00Z") from None
 
 
+def a_port(text: str) -> int:
+    """A port on the command line. Raises ArgumentTypeError: a number beyond would be taken for another port."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port: write a number from 0 to 65535")
+    return int(text)
+
+
 def open_project(options: argparse.Namespace) -> Project:
     """The project the options name."""
     from millrace.flow.project import load_project

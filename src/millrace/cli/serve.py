@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from millrace.cli.options import command, open_wiring
+from millrace.cli.options import a_port, command, open_wiring
 
 
 def add(commands: Any) -> None:
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     serve.add_argument("model", nargs="?", help="which model (needed when there are several)")
     serve.add_argument("--host", help="address to bind (default: the environment's server, else loopback)")
     serve.add_argument(
-        "--port", type=int, help="port to bind; 0 takes a free one (default: the environment's, else 8000)"
+        "--port", type=a_port, help="port to bind; 0 takes a free one (default: the environment's, else 8000)"
     )
     serve.add_argument("--follow", type=int, metavar="PID", help="end when this process, which started it, has ended")
     serve.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the URL when requests are taken")

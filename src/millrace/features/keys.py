@@ -142,7 +142,7 @@ def _key_array(data: pa.ChunkedArray, name: str, wanted: ValueKind | None) -> pa
             is_wrong = True
     raise DataError(
         "FEAT-07",
-        f"key column '{name}' holds {data.type}, not {wanted or 'integers, strings or bools'}",
+        f"key column '{name}' holds {own or data.type}, not {wanted or 'integers, strings or bools'}",
         why="a key of another type is never found: every feature would come back missing",
         fix=f"cast '{name}' to the type it has in the source",
     )

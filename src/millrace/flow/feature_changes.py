@@ -167,6 +167,9 @@ class Users:
         } | {record["name"] for record in self._of_kind("service") if views & record["pins"].keys()}
         models = {model for model, names in self._views_of_models().items() if views & names}
         versions = [version for version in self._versions if views & pins_of(version).keys()]
+        if kind == "service":  # its views may well be used by others, past it
+            models &= self._models_that_name(name)
+            versions = [version for version in versions if version.model in models]
         known = {(version.model, version.version) for version in versions}
         releases = [release for release in self._releases if (release.model, release.version) in known]
         return Usage(
@@ -196,6 +199,10 @@ class Users:
 
     def _of_kind(self, kind: str) -> list[Record]:
         return [record for record in self._records.values() if record["kind"] == kind]
+
+    def _models_that_name(self, service: str) -> set[str]:
+        models = self._wiring.project.models.items()
+        return {name for name, model in models if service in [getattr(one, "name", one) for one in model.features]}
 
     def _views_of_models(self) -> dict[str, set[str]]:
         wiring = self._wiring
