@@ -96,7 +96,9 @@ def read_events(
         keys = [array.take(keep) for array in keys]
         columns = {name: to_column(column.array.take(keep), column.kind) for name, column in columns.items()}
         times, created = times[is_timed], None if created is None else created[is_timed]
-    return Events(keys, times + to_micros(view), created, columns)
+    # What comes after the last time there is stays there, rather than coming round to the first.
+    delay = to_micros(view)
+    return Events(keys, np.minimum(times, np.iinfo(np.int64).max - delay) + delay, created, columns)
 
 
 def _created(table: pa.Table, view: FeatureView) -> Ints | None:

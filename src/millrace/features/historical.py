@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow as pa
 from millrace.core.clock import from_micros
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.columns import Ints, to_table, to_times
+from millrace.features.events import to_micros
 from millrace.features.materialization import Progress
 from millrace.features.on_demand import OnDemandView
 from millrace.features.partitioned import Rows, Tell, join_view
@@ -153,13 +154,22 @@ def time_span(view: FeatureView, at: Ints) -> tuple[datetime | None, datetime | 
     """
     if not len(at):
         return None, None
-    end = from_micros(int(at.max()) + 1) - view.delay
+    delay = to_micros(view)
+    end = _bound(int(at.max()) + 1 - delay)
     looks_back_freely = view.is_unbounded or view.newest_kept != {(None, 1)}
     if view.ttl_span is None or looks_back_freely:
         return None, end
     # What is older than ttl and every window is expired or outside: it cannot change an answer.
     reach = max(view.ttl_span, view.longest_window or timedelta(0))
-    return from_micros(int(at.min())) - view.delay - reach, end
+    return _bound(int(at.min()) - delay - round(reach.total_seconds() * 1_000_000)), end
+
+
+def _bound(micros: int) -> datetime:
+    """A moment; the first or the last there is where it lies outside the years that a datetime has."""
+    try:
+        return from_micros(micros)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if micros < 0 else datetime.max.replace(tzinfo=UTC)
 
 
 def by_name(views: Sequence[Named]) -> dict[str, Named]:

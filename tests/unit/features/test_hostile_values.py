@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from orders_shop import day, make_source
 
+from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, StoreError
 from millrace.features import aggregation as mr
 from millrace.features.columns import TIME
@@ -158,3 +159,30 @@ def test_two_columns_of_one_name_are_refused(view: FeatureView, make_store: Call
 
     with pytest.raises(DataError, match="2 columns 'x'"):
         make_store(view, WHOLE).push("v", twice)
+
+
+def micros(*values: int) -> pa.Array:
+    return pa.array(values, pa.int64()).cast(TIME)
+
+
+@pytest.mark.parametrize("ttl", [None, "90d"])
+def test_the_first_and_the_last_times_there_are_can_be_asked(
+    ttl: str | None, customer: Entity, make_store: Callable[..., FeatureStore]
+) -> None:
+    view = FeatureView("v", entity=customer, source=make_source(delay=timedelta(1)), features={"x": "x"}, ttl=ttl)
+    ends = [to_micros(datetime.min.replace(tzinfo=UTC)), to_micros(datetime.max.replace(tzinfo=UTC)), 2**63 - 1]
+    asked = pa.table({"customer_id": [1] * 3, "event_time": micros(*ends)})
+
+    found = make_store(view, WHOLE).get_historical_features(asked, "v").to_arrow()["x"].to_pylist()
+
+    assert found == ([None, None, None] if ttl else [None, 1, 1])
+
+
+def test_a_delay_does_not_bring_the_end_of_time_into_the_past(
+    customer: Entity, make_store: Callable[..., FeatureStore]
+) -> None:
+    view = FeatureView("v", entity=customer, source=make_source(delay=timedelta(1)), features={"n": mr.count()})
+    log = pa.table({"customer_id": [1, 1], "ts": micros(0, 2**63 - 1)})
+    asked = [{"customer_id": 1, "event_time": day(0)}]
+
+    assert make_store(view, log).get_historical_features(asked, "v").to_arrow()["n"].to_pylist() == [1]
