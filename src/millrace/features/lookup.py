@@ -12,6 +12,7 @@ from millrace.core.errors import DataError
 from millrace.features.computed import compute, from_request, from_values
 from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
+from millrace.features.moment import a_moment
 from millrace.features.online import OnlineStore
 from millrace.features.request import Request
 from millrace.features.stored_schema import find_schema
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 ViewReading: TypeAlias = tuple[list[str], list[Any], Status, int | None]
 """Names of a view's features, their values, what holds for all of them (a value may be null yet), and the newest
 event's time in microseconds."""
+
+
+_NULLABLE = {frozenset({int, type(None)}): "Int64", frozenset({bool, type(None)}): "boolean"}
 
 
 class OnlineFeatures:
@@ -69,10 +73,15 @@ class OnlineFeatures:
         return columns
 
     def to_df(self, *, include_event_timestamps: bool = False) -> pd.DataFrame:
-        """The same as a pandas table."""
+        """The same as a pandas table. Whole numbers beside nulls come as ``Int64``, as those of the past do."""
         import pandas as pd
 
-        return pd.DataFrame(self.to_dict(include_event_timestamps=include_event_timestamps))
+        columns: dict[str, Any] = dict(self.to_dict(include_event_timestamps=include_event_timestamps))
+        for name, values in self.values.items():
+            nullable = _NULLABLE.get(frozenset(map(type, values)))
+            if nullable is not None:
+                columns[name] = pd.array(values, dtype=cast("Any", nullable))
+        return pd.DataFrame(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,7 @@ class LookupPlan:
 
     def lookup(self, rows: Sequence[Mapping[str, Any]], at: datetime | None = None) -> OnlineFeatures:
         """Values, statuses and event times of many keys; raises as `read` does."""
-        found = self._find(rows, to_micros(self._clock.now() if at is None else at))
+        found = self._find(rows, to_micros(self._clock.now() if at is None else a_moment(at, "at")))
         if self.request.computed:
             self._compute(found, rows)
         return OnlineFeatures(

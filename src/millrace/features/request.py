@@ -137,7 +137,7 @@ def references_of(
     wanted: Wanted, services: Mapping[str, FeatureService], views: Mapping[str, View]
 ) -> Iterator[str | FeatureView | OnDemandView]:
     """What is asked for without services: theirs stand in their place. A view's name goes before a service's."""
-    single = isinstance(wanted, (str, FeatureView, OnDemandView, FeatureService))
+    single = isinstance(wanted, (str, FeatureView, OnDemandView, FeatureService)) or not isinstance(wanted, Iterable)
     for one in [wanted] if single else wanted:  # type: ignore[union-attr]  # narrowed by `single`
         service = services.get(one) if isinstance(one, str) and one not in views else one
         if isinstance(service, FeatureService):

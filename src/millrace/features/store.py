@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from millrace.core.clock import Clock, SystemClock, as_utc
+from millrace.core.clock import Clock, SystemClock
 from millrace.core.duration import parse_duration
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.aggregation import Duration
@@ -16,6 +16,7 @@ from millrace.features.earlier import choose_earlier, left_out_alone
 from millrace.features.historical import by_name
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read
+from millrace.features.moment import a_moment
 from millrace.features.offline import EmbeddedEngine, OfflineAnswer, OfflineEngine
 from millrace.features.online import OnlineStore
 from millrace.features.push import events_to_push, fed_by
@@ -171,7 +172,7 @@ class FeatureStore:
         DataError
             FEAT-01 to FEAT-04, FEAT-12 without an online store.
         """
-        single = isinstance(features, str) or hasattr(features, "name")
+        single = isinstance(features, str) or hasattr(features, "name") or not hasattr(features, "__iter__")
         # What is not a text is told apart by what it is, not by its name: a definition may be made anew.
         name = ((features,) if single else tuple(cast("Sequence[Any]", features)), full_feature_names)
         plan = self._plans.get(name)
@@ -232,6 +233,7 @@ class FeatureStore:
             Told after each chunk of each view.
         """
         _, materializer = self._connected()
+        start, end = None if start is None else a_moment(start, "start"), a_moment(end, "end")
         span = parse_duration(chunk, what="chunk")
         chosen = self._chosen(views)
         counts = {}
@@ -258,13 +260,14 @@ class FeatureStore:
         `lookback` starts that much earlier, for sources in which rows turn up late.
         """
         _, materializer = self._connected()
+        end = a_moment(end, "end")
         back, span = parse_duration(lookback, what="lookback"), parse_duration(chunk, what="chunk")
         chosen = self._chosen(views)
 
         def increment(view: FeatureView, report: Progress | None) -> int:
             until = materializer.reached(view)
             start = None if until is None else until - back
-            if start is not None and start >= as_utc(end):
+            if start is not None and start >= end:
                 return 0
             return materializer.materialize(view, start, end, chunk=span, progress=report)
 
