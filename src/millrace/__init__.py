@@ -66,6 +66,7 @@ _NAMES = {
     "ModelValidator": "millrace.gates.validator",
     "FeatureStore": "millrace.features.store",
     "open_features": "millrace.flow.wiring",
+    "features_of": "millrace.flow.wiring",
     "Verdict": "millrace.core.verdict",
     "MillraceError": "millrace.core.errors",
 }

@@ -148,6 +148,9 @@ class MissingExtra(MillraceError):
         return (_rebuild, (MillraceError, self.to_dict()))
 
 
+_MOST_NAMES = 20
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed name closest to `name`, or None when nothing is close."""
     options = list(allowed)
@@ -159,9 +162,10 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """A fix line: the nearest allowed name, else all of them."""
+    """A fix line: the nearest allowed name, else all of them, or the first of many."""
     options = sorted(allowed)
     close = nearest(name, options)
     if close is not None:
         return f"did you mean '{close}'?"
-    return f"one of: {', '.join(options)}" if options else "nothing is defined here"
+    more = f" and {len(options) - _MOST_NAMES} more" if len(options) > _MOST_NAMES else ""
+    return f"one of: {', '.join(options[:_MOST_NAMES])}{more}" if options else "nothing is defined here"

@@ -107,7 +107,7 @@ def missing_key(column: str, names: Any) -> DataError:
     return DataError(
         "FEAT-05",
         f"the key column '{column}' is missing",
-        why=f"there is {', '.join(given) or 'nothing'}",
+        why=f"there is {', '.join(given)}" if given else "no column is given at all",
         fix=f"'{close}' should be called '{column}'" if close else f"give '{column}'",
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, to_text
+from millrace.core.errors import ModelError
 from millrace.core.plugins import load_plugin, scheme_of
 from millrace.core.records import Alert, ModelVersion, Severity
 from millrace.core.verdict import Verdict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from millrace.features.offline import OfflineEngine
     from millrace.features.online import OnlineStore
     from millrace.features.request import Request, View
+    from millrace.features.service import FeatureService
     from millrace.features.store import FeatureStore
     from millrace.features.view import FeatureView
     from millrace.features.workspace import Workspace
@@ -136,6 +138,10 @@ class Wiring:
             REG-01 to REG-03 with the nearest name.
         """
         model, reference = split_reference(name)
+        if reference is None and name in self.project.models:
+            raise ModelError(
+                "REG-03", f"'{name}' is a model, and names no version of it", fix=f"{name}:1, or {name}@champion"
+            )
         if reference is None:
             return self.registry.get(self.project.get_model().name, name)
         return self.registry.get(model, reference)
@@ -217,3 +223,46 @@ def open_features(folder: Path | str = ".", *, environment: str | None = None) -
     from millrace.flow.project import load_project
 
     return Wiring(load_project(folder, environment=environment), SystemClock()).features
+
+
+def features_of(
+    definitions: Iterable[View | FeatureService],
+    *,
+    online: str = "memory://",
+    folder: Path | str = ".",
+    engine: OfflineEngine | None = None,
+) -> FeatureStore:
+    """The feature store of definitions alone, for a notebook, a script or a test: no project, no ledger.
+
+    Parameters
+    ----------
+    definitions : iterable of FeatureView, on-demand view and FeatureService
+    online : str
+        The online store's URL. How far views are materialized into it is remembered while the answer lives.
+    folder : path
+        What relative paths of sources start at.
+    engine : OfflineEngine, optional
+        Works out features of the past, instead of this process.
+
+    Raises
+    ------
+    DataError
+        FEAT-11 when two views or services have one name.
+    """
+    from functools import partial
+
+    from millrace.data.append import append_rows
+    from millrace.data.reader import SourceReader
+    from millrace.features.online import open_online
+    from millrace.features.service import FeatureService
+    from millrace.features.store import FeatureStore
+
+    root, given = Path(folder).resolve(), list(definitions)
+    return FeatureStore(
+        [one for one in given if not isinstance(one, FeatureService)],
+        services=[one for one in given if isinstance(one, FeatureService)],
+        read=SourceReader(root),
+        online=open_online(online),
+        append=partial(append_rows, root=root),
+        engine=engine,
+    )

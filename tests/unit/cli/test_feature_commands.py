@@ -106,3 +106,19 @@ def test_a_service_is_not_used_by_a_model_that_takes_its_views_without_it(ask):
     of = {name: json.loads(ask("show", name, "--json")[1])["used_by"] for name in ("vector", "habits")}
 
     assert (of["vector"]["models"], of["habits"]["models"]) == ([], ["past_the_service"])
+
+
+def test_a_model_without_its_version_is_refused_with_how_to_write_one(ask):
+    code, said = ask("materialize", "--version", "past_the_service")
+
+    assert code == 2
+    assert said == (
+        "REG-03  'past_the_service' is a model, and names no version of it\n"
+        "  fix    past_the_service:1, or past_the_service@champion\n"
+    )
+
+
+def test_a_missing_key_is_told_as_such(ask):
+    ask("materialize")
+
+    assert "why    no column is given at all\n" in ask("get", "habits")[1]

@@ -49,6 +49,7 @@ def test_the_nearest_name_is_offered():
     assert nearest("customerid", ["customerID"]) == "customerID"
     assert nearest("zzz", ["accuracy"]) is None
     assert did_you_mean("zzz", ["b", "a"]) == "one of: a, b"
+    assert did_you_mean("zzz", [f"a{place:02}" for place in range(23)]).endswith(", a19 and 3 more")
 
 
 @pytest.mark.parametrize(
