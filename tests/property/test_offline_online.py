@@ -283,8 +283,8 @@ def test_packing_leaves_out_what_merging_would(view: FeatureView, log: Any, now:
     events = read_events(pa.concat_tables([to_rows(batch) for batch in log]), view)
     retention, moment = retention_of(view, 180_000_000), to_micros(minute(now))
 
-    whole = dict(pack_events(events, view, is_replay=False))
-    trimmed = dict(pack_events(events, view, is_replay=False, retention=retention, now=moment))
+    whole = dict(pack_events(events, view))
+    trimmed = dict(pack_events(events, view, retention=retention, now=moment))
 
     assert trimmed == {key: merge_tails(None, data, retention, moment) for key, data in whole.items()}
 

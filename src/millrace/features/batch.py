@@ -22,14 +22,12 @@ from millrace.features.view import FeatureView
 
 
 def pack_events(
-    events: Events, view: FeatureView, *, is_replay: bool, retention: Retention | None = None, now: int = 0
+    events: Events, view: FeatureView, *, retention: Retention | None = None, now: int = 0
 ) -> Iterator[tuple[bytes, bytes]]:
     """Pairs of key and packed events, each key once. Events with a null in their key are left out.
 
     Parameters
     ----------
-    is_replay : bool
-        Whether the events were read from the log, whose order is the order of writing.
     retention, now : Retention and microseconds
         Leave out what no read can need, as `merge_tails` would of what it merges. None: keep all.
     """
@@ -50,7 +48,7 @@ def pack_events(
         starts = ends - counts
     layout = layout_of(tuple(events.columns[name].kind for name in view.columns), events.created is not None)
     words, texts, bounds = _pack(events, view, layout, order, starts)
-    data, places = _values(layout, words, starts, ends, since, is_replay)
+    data, places = _values(layout, words, starts, ends, since)
     keys = pack_rows(events.keys, view.keys, order[starts])
     edges = places.tolist()
     if not layout.has_texts:
@@ -112,10 +110,10 @@ def _nth_from_the_end(counted: Bools, starts: Ints, ends: Ints, depth: int) -> I
     return np.where(wanted >= ranks[starts], places[np.clip(wanted, 0, len(places) - 1)], starts)
 
 
-def _values(layout: Layout, words: Ints, starts: Ints, ends: Ints, since: Ints, is_replay: bool) -> tuple[bytes, Ints]:
+def _values(layout: Layout, words: Ints, starts: Ints, ends: Ints, since: Ints) -> tuple[bytes, Ints]:
     """Header and events of all keys in one piece, and the places at which each key's begin, and the end."""
     counts = ends - starts
-    header = layout.header(0, SINCE_EVER, is_replay=is_replay)
+    header = layout.header(0, SINCE_EVER)
     head, width = len(header) // 8, layout.width // 8
     places = np.concatenate(([0], np.cumsum(head + counts * width))).astype(np.int64)
     whole = np.empty(places[-1], dtype="<i8")

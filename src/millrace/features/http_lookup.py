@@ -242,4 +242,4 @@ def _read_each(plan: LookupPlan, rows: Rows) -> OnlineFeatures:
             statuses[name].append("unavailable" if one is None else one.statuses[name][0])
             time = None if one is None else one.event_times[name][0]
             times[name].append(None if time is None else to_micros(time))
-    return OnlineFeatures({}, values, statuses, times)
+    return OnlineFeatures({}, values, lambda: (statuses, times))

@@ -22,8 +22,6 @@ from millrace.features.field import ValueKind
 HEADER = struct.Struct("<BBHIq")
 FORM = 1
 HAS_CREATED = 1
-IS_REPLAY = 2
-"""Flag of a batch read from the log: its order is the order of writing. Of what is stored it says nothing."""
 SINCE_EVER = -(2**63)
 """Nothing was trimmed yet."""
 
@@ -76,10 +74,9 @@ class Layout:
         self.event = struct.Struct(self.times.format + "Q" * self.words + slots + ("Q" if self.has_texts else ""))
         self.width = self.event.size
 
-    def header(self, count: int, since: int, *, is_replay: bool) -> bytes:
+    def header(self, count: int, since: int) -> bytes:
         """What stands before the events."""
-        flags = (HAS_CREATED if self.has_created else 0) | (IS_REPLAY if is_replay else 0)
-        head = HEADER.pack(FORM, flags, len(self.kinds), count, since)
+        head = HEADER.pack(FORM, HAS_CREATED if self.has_created else 0, len(self.kinds), count, since)
         return head + self.letters.ljust(self.start - HEADER.size, b"\0")
 
     def is_true(self, event: tuple[Any, ...], column: int) -> bool:
@@ -109,7 +106,6 @@ class Tail:
     layout: Layout
     count: int
     since: int
-    is_replay: bool
     events: bytes
     texts: bytes
 
@@ -132,14 +128,12 @@ def open_tail(data: bytes) -> Tail:
     end = layout.start + count * layout.width
     if len(data) < end or (len(data) > end and not layout.has_texts):
         raise damaged()
-    return Tail(layout, count, since, bool(flags & IS_REPLAY), data[layout.start : end], data[end:])
+    return Tail(layout, count, since, data[layout.start : end], data[end:])
 
 
-def pack_tail(
-    layout: Layout, events: bytes, texts: bytes, *, since: int = SINCE_EVER, is_replay: bool = False
-) -> bytes:
+def pack_tail(layout: Layout, events: bytes, texts: bytes, *, since: int = SINCE_EVER) -> bytes:
     """Packed events in one piece; inverse of `open_tail`."""
-    header = layout.header(len(events) // layout.width, since, is_replay=is_replay)
+    header = layout.header(len(events) // layout.width, since)
     return b"".join((header, events, texts))
 
 

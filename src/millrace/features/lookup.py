@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from millrace.core.clock import Clock, from_micros, to_micros
 from millrace.core.errors import DataError
 from millrace.features.computed import compute, from_request, from_values
-from millrace.features.field import ValueKind
 from millrace.features.keys import key_packer, missing_key
 from millrace.features.moment import a_moment
 from millrace.features.online import OnlineStore
@@ -28,6 +27,8 @@ ViewReading: TypeAlias = tuple[list[str], list[Any], Status, int | None]
 event's time in microseconds."""
 
 
+Behind: TypeAlias = Callable[[], tuple[Mapping[str, list[Status]], Mapping[str, list[int | None]]]]
+
 _NULLABLE = {frozenset({int, type(None)}): "Int64", frozenset({bool, type(None)}): "boolean"}
 
 
@@ -36,34 +37,40 @@ class OnlineFeatures:
 
     Parameters
     ----------
-    keys, values, statuses : mapping of name to list
+    keys, values : mapping of name to list
         Columns, each with one entry per entity row. Lists may be shared: copy one before changing it.
-    event_micros : mapping of name to list
-        Times of the newest event behind each value in microseconds, None when there is none.
+    behind : callable () -> (statuses, event_micros)
+        The same of what stands behind the values, worked out when it is asked for: what holds for each, and the time
+        of the newest event in microseconds, None when there is none.
     """
 
-    __slots__ = ("_event_micros", "keys", "statuses", "values")
+    __slots__ = ("_behind", "_made", "keys", "values")
 
-    def __init__(
-        self,
-        keys: Mapping[str, list[Any]],
-        values: Mapping[str, list[Any]],
-        statuses: Mapping[str, list[Status]],
-        event_micros: Mapping[str, list[int | None]],
-    ) -> None:
+    def __init__(self, keys: Mapping[str, list[Any]], values: Mapping[str, list[Any]], behind: Behind) -> None:
         self.keys = keys
         self.values = values
-        self.statuses = statuses
-        self._event_micros = event_micros
+        self._behind = behind
+        self._made: tuple[Mapping[str, list[Status]], Mapping[str, list[int | None]]] | None = None
+
+    @property
+    def statuses(self) -> Mapping[str, list[Status]]:
+        """What stands behind each value."""
+        return self._facts()[0]
+
+    def _facts(self) -> tuple[Mapping[str, list[Status]], Mapping[str, list[int | None]]]:
+        if self._made is None:
+            self._made = self._behind()
+        return self._made
 
     @property
     def event_times(self) -> dict[str, list[datetime | None]]:
         """Times of the newest event behind each value, None when there is none."""
         made: dict[int, list[datetime | None]] = {}
-        for micros in self._event_micros.values():
+        columns = self._facts()[1]
+        for micros in columns.values():
             if id(micros) not in made:
                 made[id(micros)] = [None if one is None else from_micros(one) for one in micros]
-        return {name: made[id(micros)] for name, micros in self._event_micros.items()}
+        return {name: made[id(micros)] for name, micros in columns.items()}
 
     def to_dict(self, *, include_event_timestamps: bool = False) -> dict[str, list[Any]]:
         """Columns by name: keys, then features; with event times as ``<feature>__ts``, as Feast calls them."""
@@ -96,14 +103,8 @@ class _Part:
     is_settled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Columns of a lookup, by the names of the request's stored features."""
-
-    values: dict[str, list[Any]]
-    statuses: dict[str, list[Status]]
-    micros: dict[str, list[int | None]]
-    kinds: dict[str, ValueKind | None]
+_Readings: TypeAlias = list[tuple["_Part", list[Reading]]]
+"""What each view of a plan holds of the rows."""
 
 
 class LookupPlan:
@@ -142,10 +143,8 @@ class LookupPlan:
                 return list(part.reader.nothing)
             values = part.reader.read(self._online.read(part.storage_id, (packed,))[0], moment)[0]
             return list(values) if values is part.reader.nothing else values
-        found = self._find([key], moment)
-        if self.request.computed:
-            self._compute(found, [key])
-        return [found.values[name][0] for name in self.names]
+        columns = self._values(self._find([key], moment), [key])
+        return [columns[name][0] for name in self.names]
 
     def read_views(self, row: Mapping[str, Any], at: datetime | None = None) -> list[ViewReading] | None:
         """What each view holds of one row, without columns made of it: what a server of single rows needs.
@@ -166,34 +165,57 @@ class LookupPlan:
 
     def lookup(self, rows: Sequence[Mapping[str, Any]], at: datetime | None = None) -> OnlineFeatures:
         """Values, statuses and event times of many keys; raises as `read` does."""
-        found = self._find(rows, to_micros(self._clock.now() if at is None else a_moment(at, "at")))
-        if self.request.computed:
-            self._compute(found, rows)
+        readings = self._find(rows, to_micros(self._clock.now() if at is None else a_moment(at, "at")))
+        values = self._values(readings, rows)
         return OnlineFeatures(
-            keys={name: [row[name] for row in rows] for name in self.keys},
-            values={name: found.values[name] for name in self.names},
-            statuses={name: found.statuses[name] for name in self.names},
-            event_micros={name: found.micros[name] for name in self.names},
+            {name: [row[name] for row in rows] for name in self.keys},
+            values if len(readings) == 1 and not self.request.computed else {name: values[name] for name in self.names},
+            lambda: self._behind(readings, values),
         )
 
-    def _find(self, rows: Sequence[Mapping[str, Any]], moment: int) -> _Found:
-        found = _Found({}, {}, {}, {})
+    def _find(self, rows: Sequence[Mapping[str, Any]], moment: int) -> _Readings:
+        found = []
         for place, part in enumerate(self._parts):
             if not part.is_settled:
                 # Nothing of this view was in the store when the plan was made; something may have come since.
                 part = self._parts[place] = self._part(part.view)
-            readings = self._read_part(part, rows, moment)
-            columns = zip(*[reading[0] for reading in readings], strict=True) if readings else [()] * len(part.names)
-            statuses: list[Status] = [reading[1] for reading in readings]
-            micros = [reading[2] for reading in readings]
-            for name, kind, values in zip(part.names, part.reader.kinds, columns, strict=True):
-                found.values[name] = list(values)
-                found.statuses[name] = statuses if None not in values else _with_nulls(statuses, values)
-                found.micros[name] = micros
-                found.kinds[name] = kind
+            found.append((part, self._read_part(part, rows, moment)))
         return found
 
+    def _values(self, readings: _Readings, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Columns by the names of the request's stored features, and of those that are worked out from them."""
+        values: dict[str, list[Any]] = {}
+        for part, own in readings:
+            if len(own) == 1:
+                values.update({name: [value] for name, value in zip(part.names, own[0][0], strict=True)})
+            else:
+                columns = zip(*[reading[0] for reading in own], strict=True) if own else [()] * len(part.names)
+                values.update({name: list(column) for name, column in zip(part.names, columns, strict=True)})
+        if self.request.computed:
+            values.update(self._computed(readings, values, rows))
+        return values
+
+    def _behind(
+        self, readings: _Readings, values: Mapping[str, list[Any]]
+    ) -> tuple[dict[str, list[Status]], dict[str, list[int | None]]]:
+        statuses: dict[str, list[Status]] = {}
+        micros: dict[str, list[int | None]] = {}
+        for part, own in readings:
+            common, times = [reading[1] for reading in own], [reading[2] for reading in own]
+            for name in part.names:
+                statuses[name] = common if None not in values[name] else _with_nulls(common, values[name])
+                micros[name] = times
+        for computed in self.request.computed:
+            column = values[computed.name]
+            statuses[computed.name] = ["null" if value is None else "present" for value in column]
+            micros[computed.name] = [None] * len(column)
+        return {name: statuses[name] for name in self.names}, {name: micros[name] for name in self.names}
+
     def _read_part(self, part: _Part, rows: Sequence[Mapping[str, Any]], moment: int) -> list[Reading]:
+        if len(rows) == 1:
+            key = part.pack(rows[0])
+            data = None if key is None else self._online.read(part.storage_id, (key,))[0]
+            return [part.reader.read(data, moment)]
         packed = [part.pack(row) for row in rows]
         if None not in packed:
             found = self._online.read(part.storage_id, cast("list[bytes]", packed))
@@ -205,15 +227,17 @@ class LookupPlan:
         # A column that became wider since the plan was made is answered as that for all rows alike.
         return readings if part.reader.kinds is kinds else [read(data, moment) for data in found]
 
-    def _compute(self, found: _Found, rows: Sequence[Mapping[str, Any]]) -> None:
-        stored = {name: from_values(values, found.kinds[name]) for name, values in found.values.items()}
+    def _computed(
+        self, readings: _Readings, values: Mapping[str, list[Any]], rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, list[Any]]:
+        stored = {
+            name: from_values(values[name], kind)
+            for part, _ in readings
+            for name, kind in zip(part.names, part.reader.kinds, strict=True)
+        }
         given = {name: from_request([row.get(name) for row in rows], name) for name in self._given(rows)}
         answers = compute(self.request, stored, len(rows), given=given)
-        for computed in self.request.computed:
-            values = answers[computed.name].to_pylist()
-            found.values[computed.name] = values
-            found.statuses[computed.name] = ["null" if value is None else "present" for value in values]
-            found.micros[computed.name] = [None] * len(rows)
+        return {computed.name: answers[computed.name].to_pylist() for computed in self.request.computed}
 
     def _given(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return [name for name in self.fields if all(name in row for row in rows)]
@@ -258,7 +282,7 @@ def entity_rows_of(
     if (entity_rows is None) == (entity_ids is None):
         raise DataError("FEAT-05", "give either entity_rows or entity_ids", fix='entity_rows=[{"customer_id": 7}]')
     given: Any = entity_rows if entity_rows is not None else entity_ids
-    if isinstance(given, Mapping):
+    if type(given) is not list and isinstance(given, Mapping):  # a list is asked for most, and told apart fastest
         for key in keys:
             if key not in given:
                 raise missing_key(key, given)
@@ -276,7 +300,7 @@ def entity_rows_of(
     if entity_rows is not None:
         rows = list(given)
         for row in rows:
-            if not isinstance(row, Mapping):
+            if type(row) is not dict and not isinstance(row, Mapping):
                 raise _not_rows(f"{type(row).__name__} is not a mapping of columns to values")
         return rows
     if len(keys) != 1:

@@ -81,8 +81,8 @@ class Materializer:
         now = to_micros(self._clock.now())
         self._online.merge(
             view.storage_id(),
-            pack_events(events, view, is_replay=is_replay, retention=retention, now=now),
-            lambda old, new: new if old is None else merge_tails(old, new, retention, now),
+            pack_events(events, view, retention=retention, now=now),
+            lambda old, new: new if old is None else merge_tails(old, new, retention, now, is_replay=is_replay),
         )
 
     def materialize(

@@ -172,7 +172,10 @@ class FeatureStore:
         DataError
             FEAT-01 to FEAT-04, FEAT-12 without an online store.
         """
-        single = isinstance(features, str) or hasattr(features, "name") or not hasattr(features, "__iter__")
+        # A list is what most calls bring, and told apart fastest.
+        single = type(features) is not list and (
+            isinstance(features, str) or hasattr(features, "name") or not hasattr(features, "__iter__")
+        )
         # What is not a text is told apart by what it is, not by its name: a definition may be made anew.
         name = ((features,) if single else tuple(cast("Sequence[Any]", features)), full_feature_names)
         plan = self._plans.get(name)

@@ -68,7 +68,7 @@ def retention_of(view: FeatureView, late: int) -> Retention:
     )
 
 
-def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -> bytes:
+def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int, *, is_replay: bool = False) -> bytes:
     """The events of `old` and `new` together, trimmed; `old` itself when `new` brings nothing.
 
     Parameters
@@ -79,6 +79,8 @@ def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -
         Packed events of the same key, in order.
     now : int
         Microseconds.
+    is_replay : bool
+        Whether `new` was read from the log, whose order is the order of writing.
 
     Raises
     ------
@@ -87,6 +89,8 @@ def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -
     StoreError
         FEAT-22 when `old` is not whole.
     """
+    if new == old:
+        return old
     batch = open_tail(new)
     if old is None:
         return _trim(batch, retention, now)
@@ -94,7 +98,7 @@ def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -
     if tail.layout is not batch.layout:
         layout = _common(tail.layout, batch.layout)
         tail, batch = _convert(tail, layout), _convert(batch, layout)
-    merged = _insert(tail, batch)
+    merged = _insert(tail, batch, is_replay)
     # What the batch left out was needed by no read since then, which now holds for both together.
     since = max(tail.since, batch.since)
     if merged is None and since == tail.since:
@@ -102,7 +106,7 @@ def merge_tails(old: bytes | None, new: bytes, retention: Retention, now: int) -
     return _trim(replace(merged or tail, since=since), retention, now)
 
 
-def _insert(tail: Tail, batch: Tail) -> Tail | None:
+def _insert(tail: Tail, batch: Tail, is_replay: bool) -> Tail | None:
     """Both together, or None when `batch` brings nothing."""
     layout = tail.layout
     first = layout.times.unpack_from(batch.events)
@@ -111,7 +115,7 @@ def _insert(tail: Tail, batch: Tail) -> Tail | None:
         return _joined(tail, batch)
     head, rest = _split_at(tail, place)
     known = list(_rows(rest))
-    merged = _merge_rows(layout, known, list(_rows(batch)), is_replay=batch.is_replay)
+    merged = _merge_rows(layout, known, list(_rows(batch)), is_replay=is_replay)
     return None if merged == known else _joined(head, _from_rows(layout, merged))
 
 
@@ -205,15 +209,15 @@ def _split_at(tail: Tail, place: int) -> tuple[Tail, Tail]:
     text_cut = 0
     if layout.has_texts:
         text_cut = _text_place(tail, place)
-    head = Tail(layout, place, tail.since, tail.is_replay, tail.events[:cut], tail.texts[:text_cut])
+    head = Tail(layout, place, tail.since, tail.events[:cut], tail.texts[:text_cut])
     events = _shift_texts(layout, tail.events[cut:], -text_cut)
-    return head, Tail(layout, tail.count - place, tail.since, tail.is_replay, events, tail.texts[text_cut:])
+    return head, Tail(layout, tail.count - place, tail.since, events, tail.texts[text_cut:])
 
 
 def _joined(one: Tail, other: Tail) -> Tail:
     layout = one.layout
     events = one.events + _shift_texts(layout, other.events, len(one.texts))
-    return Tail(layout, one.count + other.count, one.since, False, events, one.texts + other.texts)
+    return Tail(layout, one.count + other.count, one.since, events, one.texts + other.texts)
 
 
 def _shift_texts(layout: Layout, events: bytes, by: int) -> bytes:
@@ -244,14 +248,14 @@ def _rows(tail: Tail) -> Iterator[bytes]:
 
 def _from_rows(layout: Layout, rows: list[bytes]) -> Tail:
     if not layout.has_texts:
-        return Tail(layout, len(rows), SINCE_EVER, False, b"".join(rows), b"")
+        return Tail(layout, len(rows), SINCE_EVER, b"".join(rows), b"")
     fixed = layout.width - 8
     events, texts, place = [], [], 0
     for row in rows:
         events.append(row[:fixed] + _WORD.pack(place))
         texts.append(row[fixed:])
         place += len(row) - fixed
-    return Tail(layout, len(rows), SINCE_EVER, False, b"".join(events), b"".join(texts))
+    return Tail(layout, len(rows), SINCE_EVER, b"".join(events), b"".join(texts))
 
 
 def _common(one: Layout, other: Layout) -> Layout:
@@ -286,4 +290,4 @@ def _convert(tail: Tail, layout: Layout) -> Tail:
                 widen_elements(changed, own.width - 8 + (where & 0xFFFFFFFF))
         rows.append(bytes(changed))
     converted = _from_rows(layout, rows)
-    return Tail(layout, tail.count, tail.since, tail.is_replay, converted.events, converted.texts)
+    return Tail(layout, tail.count, tail.since, converted.events, converted.texts)

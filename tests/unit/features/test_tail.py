@@ -28,7 +28,7 @@ def view_of(source: Any = None, **features: Any) -> FeatureView:
     return FeatureView("v", entity=None, source=source or make_source(), features=features)
 
 
-def packed(view: FeatureView, rows: list[tuple[Any, ...]], *, is_replay: bool = False, kind: Any = None) -> bytes:
+def packed(view: FeatureView, rows: list[tuple[Any, ...]], *, kind: Any = None) -> bytes:
     """One batch; a row is (day, [created day], value)."""
     names = ["ts", *(["created"] if view.source.created else []), "a"]
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
@@ -38,14 +38,17 @@ def packed(view: FeatureView, rows: list[tuple[Any, ...]], *, is_replay: bool = 
             for name, values in columns.items()
         }
     )
-    ((_, data),) = pack_events(read_events(table, view), view, is_replay=is_replay)
+    ((_, data),) = pack_events(read_events(table, view), view)
     return data
 
 
-def merged(view: FeatureView, *batches: bytes, late: int = 0, now: int = NOW) -> bytes:
+def merged(view: FeatureView, *batches: bytes, late: int = 0, now: int = NOW, log: bytes | None = None) -> bytes:
+    """The batches as if they were pushed one after another, then `log` as it is read from there."""
     data: bytes | None = None
     for batch in batches:
         data = merge_tails(data, batch, retention_of(view, late), now)
+    if log is not None:
+        data = merge_tails(data, log, retention_of(view, late), now, is_replay=True)
     assert data is not None
     return data
 
@@ -105,9 +108,9 @@ def test_of_a_tie_the_last_written_stands_last() -> None:
 
 def test_a_batch_from_the_log_restores_the_order_of_writing() -> None:
     pushed = [packed(EVERYTHING, [(1, number)]) for number in (2, 1, 9)]
-    log = packed(EVERYTHING, [(1, 1), (1, 2), (1, 3)], is_replay=True)
+    log = packed(EVERYTHING, [(1, 1), (1, 2), (1, 3)])
 
-    data = merged(EVERYTHING, *pushed, log)
+    data = merged(EVERYTHING, *pushed, log=log)
 
     assert values(EVERYTHING, data) == [(1, 1), (1, 2), (1, 3), (1, 9)]
 
