@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from millrace.features.columns import Ints
@@ -29,6 +28,8 @@ def places_by_key(keys: Sequence[pa.Array], rows: int, count: int) -> Ints:
     """A bucket for every row; rows with equal keys are in one bucket, also those of another piece."""
     if count == 1 or not keys:
         return np.zeros(rows, dtype=np.int64)
+    import polars as pl  # half of what importing the feature store costs, and lookups need none of it
+
     frame = pl.DataFrame({str(place): pl.from_arrow(array) for place, array in enumerate(keys)})
     return (frame.hash_rows(seed=0) % count).to_numpy().astype(np.int64)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from millrace.features.columns import Ints
 
@@ -40,6 +39,8 @@ def order_by_key_and_time(codes: Ints, count: int, times: Ints, ties: Ints | Non
     if code_bits:
         words |= codes.astype(np.uint64) << np.uint64(_WORD_BITS - code_bits)
     words |= np.arange(rows, dtype=np.uint64)
+    import polars as pl  # half of what importing the feature store costs, and lookups need none of it
+
     words = pl.Series(words).sort().to_numpy()
     order = (words & np.uint64((1 << row_bits) - 1)).astype(np.int64)
     if cut or ties is not None:
