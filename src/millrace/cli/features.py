@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from millrace.cli.features_catalog import add_catalog
@@ -61,6 +62,8 @@ def materialize(options: argparse.Namespace) -> int:
         print_json(result)
     else:
         print(f"the online store is filled up to {end:%Y-%m-%d %H:%M}")
+        if wiring.environment.online.startswith("memory:"):
+            print("it ends with this command: memory:// is for tests and notebooks", file=sys.stderr)
         print_table([{"view": view, "events": f"{rows:,}"} for view, rows in result.items()], ["view", "events"])
     return 0
 

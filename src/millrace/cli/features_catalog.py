@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import paint, print_json, print_table, progress
+from millrace.core.duration import format_duration
 
 if TYPE_CHECKING:
     from millrace.flow.feature_lineage import Lineage
@@ -148,6 +149,22 @@ def _measure(wiring: Any, catalog: Any, name: str, at: datetime | None) -> None:
     measure_features(wiring, wiring.project.views[record["name"]], at=at, progress=progress("measure"))
 
 
+def _origin(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the rows of a source come from, or the keys of an entity."""
+    if definition["kind"] == "entity":
+        return {"keys": ", ".join(definition["keys"])}
+    if definition["kind"] != "source":
+        return {}
+    delay = definition["delay_s"]
+    return {
+        "path": definition["path"],
+        "reads": definition["table"] or definition["query"],
+        "time": definition["event_time"],
+        "created": definition["created"],
+        "delay": format_duration(timedelta(seconds=delay)) if delay else "",
+    }
+
+
 def _print_shown(shown: Mapping[str, Any]) -> None:
     from millrace.flow.feature_catalog import say_age
 
@@ -159,6 +176,8 @@ def _print_shown(shown: Mapping[str, Any]) -> None:
         "tags": ", ".join(shown["tags"]),
         "entity": f"{shown['entity']} ({', '.join(definition['keys'])})" if shown["entity"] else "",
         "source": shown["source"],
+        **_origin(definition),
+        "views": ", ".join(shown.get("views", [])),
         "ttl": shown.get("ttl"),
         "online": _online(shown, say_age(shown["age_s"])) if shown["kind"] == "view" else "",
         "earlier": "; ".join(

@@ -61,7 +61,15 @@ class Catalog:
             shown |= {"ttl": _say_ttl(record), "feature_details": chosen, "earlier": self._earlier(record["name"])}
             if feature is not None:
                 shown |= {"name": name, "features": 1, "description": chosen[0]["description"]}
+        if record["kind"] in ("source", "entity"):
+            shown["views"] = [one["name"] for one in self.records.values() if self._stands_on(one, record)]
         return shown
+
+    @staticmethod
+    def _stands_on(view: Record, record: Record) -> bool:
+        if view["kind"] != "view":
+            return False
+        return bool(record["name"] == (view["source"]["name"] if record["kind"] == "source" else view["entity"]))
 
     def find(self, name: str) -> tuple[Record, str | None]:
         """The record that a name means, and the feature when it names one. A view comes before a service."""
@@ -74,7 +82,10 @@ class Catalog:
         known += [
             f"{record['name']}:{one['name']}" for record in self.records.values() for one in self.features(record)
         ]
-        raise DataError("FEAT-66", f"nothing of the feature store is called '{name}'", fix=did_you_mean(name, known))
+        fix = did_you_mean(name, known)
+        if name in self._wiring.project.models:
+            fix = f"it is a model: millrace features lineage {name}"
+        raise DataError("FEAT-66", f"nothing of the feature store is called '{name}'", fix=fix)
 
     def earlier(self, name: str, digest: str) -> dict[str, Any]:
         """The record of an earlier definition of a view that a model pins, by the beginning of its digest.

@@ -41,6 +41,30 @@ def ask(tmp_path, monkeypatch, capsys):
     return run
 
 
+def test_a_store_in_memory_says_that_it_ends_with_the_command(ask, monkeypatch):
+    monkeypatch.setenv("MILLRACE_ONLINE", "memory://")
+
+    assert "it ends with this command" in ask("materialize")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("orders", ["path     orders.csv", "time     at", "views    habits"]),
+        ("customer", ["keys     customer_id", "views    habits"]),
+    ],
+)
+def test_a_source_and_an_entity_say_what_they_are_and_what_stands_on_them(ask, name, told):
+    code, said = ask("show", name)
+
+    assert code == 0
+    assert [line for line in told if line not in said] == []
+
+
+def test_a_model_is_shown_the_way_to_its_lineage(ask):
+    assert "millrace features lineage past_the_service" in ask("show", "past_the_service")[1]
+
+
 def test_materialize_tells_events_by_view(ask):
     code, said = ask("materialize", "--end", "2024-06-01")
 
