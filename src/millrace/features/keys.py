@@ -47,6 +47,8 @@ def pack_value(value: Any, column: str, expected: ValueKind | None = None) -> by
 def _pack_other(value: Any, column: str, expected: ValueKind | None) -> bytes | None:
     if value is None or (isinstance(value, (float, np.floating)) and value != value):
         return None
+    if type(value).__name__ in ("NAType", "NaTType"):  # what pandas has for null; without importing it
+        return None
     if isinstance(value, (bool, np.bool_)) and expected in ("bool", None):
         return b"b\x01" if value else b"b\x00"
     is_number = isinstance(value, (int, np.integer, float, np.floating)) and not isinstance(value, bool)

@@ -1,12 +1,30 @@
-"""A moment as a caller may write it: a datetime, a date, or ISO 8601."""
+"""Moments and spans of time as a caller may write them."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from millrace.core.clock import as_utc, from_text
+from millrace.core.duration import parse_duration
 from millrace.core.errors import DataError
+from millrace.features.aggregation import Duration
+
+
+def a_span(value: Duration, what: str) -> timedelta:
+    """A duration of nothing or more.
+
+    Raises
+    ------
+    DataError
+        FEAT-13 when it is negative.
+    ProjectError
+        PROJ-10 when it is no duration.
+    """
+    span = parse_duration(value, what=what)
+    if span < timedelta(0):
+        raise DataError("FEAT-13", f"{what} is {value!r}, less than nothing", fix=f'{what}="1h", or 0')
+    return span
 
 
 def a_moment(value: Any, what: str) -> datetime:

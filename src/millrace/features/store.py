@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from millrace.core.clock import Clock, SystemClock
-from millrace.core.duration import parse_duration
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
@@ -16,7 +15,7 @@ from millrace.features.earlier import choose_earlier, left_out_alone
 from millrace.features.historical import by_name
 from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
 from millrace.features.materialization import CHUNK, Materializer, Progress, Read
-from millrace.features.moment import a_moment
+from millrace.features.moment import a_moment, a_span
 from millrace.features.offline import EmbeddedEngine, OfflineAnswer, OfflineEngine
 from millrace.features.online import OnlineStore
 from millrace.features.push import events_to_push, fed_by
@@ -93,9 +92,7 @@ class FeatureStore:
         self._online = online
         self._clock = clock or SystemClock()
         self._materializer = (
-            None
-            if online is None
-            else Materializer(read, online, ledger, self._clock, parse_duration(late, what="late"), workspace)
+            None if online is None else Materializer(read, online, ledger, self._clock, a_span(late, "late"), workspace)
         )
         self._plans: dict[tuple[tuple[Any, ...], bool], LookupPlan] = {}
         self._options: dict[str, Any] = {
@@ -237,7 +234,7 @@ class FeatureStore:
         """
         _, materializer = self._connected()
         start, end = None if start is None else a_moment(start, "start"), a_moment(end, "end")
-        span = parse_duration(chunk, what="chunk")
+        span = a_span(chunk, "chunk")
         chosen = self._chosen(views)
         counts = {}
         for place, view in enumerate(chosen):
@@ -264,7 +261,7 @@ class FeatureStore:
         """
         _, materializer = self._connected()
         end = a_moment(end, "end")
-        back, span = parse_duration(lookback, what="lookback"), parse_duration(chunk, what="chunk")
+        back, span = a_span(lookback, "lookback"), a_span(chunk, "chunk")
         chosen = self._chosen(views)
 
         def increment(view: FeatureView, report: Progress | None) -> int:

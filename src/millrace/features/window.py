@@ -16,7 +16,7 @@ from millrace.features.arrays import unpack_array
 from millrace.features.columns import ELEMENTS, Bools, Ints
 from millrace.features.events import NEVER
 from millrace.features.field import ValueKind
-from millrace.features.layout import Layout
+from millrace.features.layout import Layout, damaged
 
 DAY = 86_400_000_000
 FEW = 200
@@ -247,6 +247,8 @@ def _array(data: bytes, kind: ValueKind, widen: type[float] | None) -> list[Any]
 
 def _long(data: bytes, texts: int, event: tuple[Any, ...], slot: int) -> bytes:
     begin, end = _span(event[slot], texts + event[-1])
+    if end > len(data):
+        raise damaged()
     return data[begin:end]
 
 

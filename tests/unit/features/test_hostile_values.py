@@ -16,15 +16,18 @@ from orders_shop import day, make_source
 from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, StoreError
 from millrace.features import aggregation as mr
+from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
+from millrace.features.events import read_events
 from millrace.features.exact import exact_sum, exact_sums
 from millrace.features.expression import Expression, col
 from millrace.features.field import Field
-from millrace.features.keys import pack_value
+from millrace.features.keys import key_packer, pack_value
 from millrace.features.on_demand import on_demand
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
+from millrace.features.view_reader import ViewReader
 from millrace.testing.memory_store import open_memory
 
 WHOLE = pa.table({"customer_id": [1, 2], "ts": pa.array([day(1), day(1)], TIME), "x": [1, 2]})
@@ -186,3 +189,24 @@ def test_a_delay_does_not_bring_the_end_of_time_into_the_past(
     asked = [{"customer_id": 1, "event_time": day(0)}]
 
     assert make_store(view, log).get_historical_features(asked, "v").to_arrow()["n"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("null", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_key_that_pandas_calls_missing_is_missing_online_as_it_is_offline(null: Any) -> None:
+    assert key_packer(["id"], ["int"])({"id": null}) is None
+
+
+def test_a_span_less_than_nothing_is_refused() -> None:
+    view = FeatureView("v", entity=None, source=make_source(), features={"a": "amount"})
+    with pytest.raises(DataError) as refused:
+        FeatureStore([view], read=lambda *_: pa.table({}), online=open_memory(), late=timedelta(-1))
+    assert refused.value.code == "FEAT-13"
+
+
+def test_a_text_that_is_cut_short_is_damage_and_no_shorter_text() -> None:
+    view = FeatureView("v", entity=None, source=make_source(), features={"a": "amount"})
+    log = pa.table({"ts": pa.array([day(1)], TIME), "amount": ["abcdef"]})
+    ((_, data),) = pack_events(read_events(log, view), view)
+
+    with pytest.raises(StoreError, match="not whole"):
+        ViewReader(view, [mr.last("amount")], {"amount": "string"}).read(data[:-1], 2**62)
