@@ -339,7 +339,7 @@ def test_features_are_given_as_serving_sees_them(shop, ask):
 
     last = [row for row in make_rows() if row[1] == "c1"][-1]
     assert code == 0
-    assert answer == [{"feature": "last_late", "value": last[4], "status": "present"}]
+    assert [(one["feature"], one["value"], one["status"]) for one in answer] == [("last_late", last[4], "present")]
     assert [(row["value"], row["status"]) for row in nobody] == [(None, "missing")] * 2
 
 

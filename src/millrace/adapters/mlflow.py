@@ -41,6 +41,14 @@ _ENVIRONMENT = {
 _TYPES = {"int": "long", "float": "double", "bool": "boolean", "string": "string"}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's own warnings about its own dependencies: nobody here can act on them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class Tracker:
     """A tracking server, or the SQLite file that takes its place."""
 
@@ -205,15 +213,15 @@ class Tracker:
 
             if self._uri.startswith("sqlite:///"):
                 Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            self._open_client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+            with _quiet():
+                self._open_client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
         return self._open_client
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's own, about its own dependencies: nobody here can act on them
+        with _quiet():
             from mlflow.exceptions import MlflowException
 
             try:
