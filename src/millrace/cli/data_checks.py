@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.cli.data_batch import read_batch
+from millrace.cli.data_reports import add_report, waiting, wanted_reports, write_report, write_reports
 from millrace.cli.options import command
-from millrace.cli.output import print_json
+from millrace.cli.output import has_color, paint, print_json
+
+if TYPE_CHECKING:
+    from millrace.validation.result import ValidationResult
+
+_COLORS = {"critical": "red", "warning": "yellow", "info": "dim", "note": "dim"}
+_VERDICTS = {"blocked": "red", "usable": "green", "not judged": "yellow"}
 
 
 def add_checks(data: Any) -> None:
-    """The grammar of these commands."""
-    check = command(data, "validate", "judge a batch by a suite of expectations; exit 1 when it is unfit", validate)
+    """The grammar of this command."""
+    check = command(
+        data,
+        "validate",
+        "judge a batch by a suite of expectations; exit 0 when it is fit, 1 when not, 2 when that cannot be told",
+        validate,
+    )
     check.add_argument("batch", metavar="FILE|SOURCE", help="Parquet or CSV, a folder of them, or a project's source")
     check.add_argument("--suite", type=Path, metavar="FILE", help="the expectations (default: the source's own)")
+    check.add_argument(
+        "--result-format",
+        choices=("BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"),
+        default="SUMMARY",
+        help="how much is told of each rule (default: SUMMARY)",
+    )
+    check.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="a suite parameter; the value is JSON, or else text; may be given again",
+    )
+    add_report(check)
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML, a test case for each rule")
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -23,11 +52,67 @@ def validate(options: argparse.Namespace) -> int:
     from millrace.core.clock import SystemClock
     from millrace.validation.engine import validate as judge
 
-    table, suite = read_batch(options)
-    result = judge(table, suite, at=SystemClock().now())
+    reports = wanted_reports(options.report, options.batch)
+    batch, suite = read_batch(options)
+    settings: dict[str, Any] = {"parameters": dict(options.parameter)} if options.parameter else {}
+    with waiting(f"judging {options.batch} by {len(suite.expectations)} rules ..."):
+        result = judge(batch, suite, result_format=options.result_format, at=SystemClock().now(), **settings)
     if options.json:
         print_json(result.to_json_dict())
     else:
-        print(result.explain())
-    # A suite without a rule judged nothing: that is no pass.
-    return {"pass": 0, "fail": 1}.get(result.verdict().outcome, 2)
+        _show(result)
+    write_reports(reports, {"html": lambda: _page(result, options.batch), "json": lambda: _document(result)})
+    if options.junit:
+        from millrace.validation.junit import junit_xml
+
+        write_report(options.junit, junit_xml(result, batch=options.batch))
+    return exit_code(result)
+
+
+def exit_code(result: ValidationResult) -> int:
+    """0 for a pass and 1 for a fail; 2 when no rule was evaluated: a suite without any, or none the engine runs."""
+    verdict = result.verdict()
+    if verdict.is_pass:
+        return 0
+    evaluated = [item for item in result.results if not item.is_unsupported]
+    blocking = [item for item in result.failed if item.expectation.severity in verdict.evidence["blocking"]]
+    if result.rows > 0 and (not evaluated or (blocking and all(item.is_unsupported for item in blocking))):
+        return 2
+    return 1 if verdict.is_fail else 2
+
+
+def _show(result: ValidationResult) -> None:
+    """The verdict first, then what failed, the grave before the light."""
+    first, *others = result.explain().splitlines()
+    if has_color():
+        name, _, rest = first.partition(": ")
+        word, _, reason = rest.partition(". ")
+        first = f"{paint(name, 'bold')}: {paint(word, _VERDICTS.get(word, 'bold'))}. {reason}"
+    print(first)
+    for line in others:
+        word = line.strip().split(" ", 1)[0]
+        is_rule = line.startswith("  ") and not line.startswith("    ") and word in _COLORS
+        print(line.replace(word, paint(word, _COLORS[word]), 1) if is_rule else line)
+    if result.failed:
+        counts = result.statistics
+        print(f"  {counts['successful_expectations']} of {counts['evaluated_expectations']} rules hold")
+
+
+def _page(result: ValidationResult, batch: str) -> bytes:
+    from millrace.validation.html import validation_page
+
+    return validation_page(result, batch=batch).encode()
+
+
+def _document(result: ValidationResult) -> bytes:
+    return (json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

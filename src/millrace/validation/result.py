@@ -11,7 +11,7 @@ from millrace.core.verdict import Verdict
 from millrace.validation.decisions import judge_validation
 from millrace.validation.describe import demand, observed
 from millrace.validation.json_form import json_ready
-from millrace.validation.suite import Expectation
+from millrace.validation.suite import SEVERITIES, Expectation
 
 BLOCKING: tuple[Severity, ...] = ("critical",)
 
@@ -132,11 +132,11 @@ class ValidationResult:
         return judge_validation(self.evidence())
 
     def explain(self) -> str:
-        """The verdict and every failed rule with what was seen, for a person."""
+        """The verdict and every failed rule with what was seen, for a person; the grave before the light."""
         verdict = self.verdict()
         words = {"fail": "blocked", "pass": "usable", "inconclusive": "not judged"}
         lines = [f"{self.suite_name}: {words[verdict.outcome]}. {verdict.reason}"]
-        for result in self.failed:
+        for result in sorted(self.failed, key=lambda item: SEVERITIES.index(item.expectation.severity)):
             rule = result.expectation
             lines.append(f"  {rule.severity:<8}  {demand(rule.type, rule.kwargs)}")
             lines.append(f"            {result.observed}")

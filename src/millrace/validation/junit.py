@@ -1,0 +1,97 @@
+"""A validation as JUnit XML, which every continuous integration reads: one test case a rule. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from millrace.validation.describe import demand
+from millrace.validation.result import BLOCKING, ExpectationResult, ValidationResult
+
+# What XML 1.0 cannot hold, escaped or not: control characters, halves of surrogate pairs, two non-characters.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(result: ValidationResult, *, batch: str) -> bytes:
+    """The result as a JUnit test suite in UTF-8.
+
+    A failed rule of a blocking severity is a ``failure`` with its examples, one that could not be evaluated an
+    ``error``. One that does not block is ``skipped`` with what it found, so that the build goes on and still shows it.
+    A batch of no rows, and a suite of no rules, each add a case of their own.
+
+    Parameters
+    ----------
+    batch : str
+        How the batch is called.
+    """
+    cases = [_case(result.suite_name, item) for item in result.results]
+    if result.rows == 0:
+        cases.append(_added(result.suite_name, "the batch has rows", "failure", "it has 0 rows"))
+    if not result.results:
+        cases.append(_added(result.suite_name, "the suite has rules", "error", "it has none: nothing was judged"))
+    suite = ElementTree.Element(
+        "testsuite",
+        {
+            "name": _xml(f"{result.suite_name}: {batch}"),
+            "tests": str(len(cases)),
+            "failures": str(sum(case.find("failure") is not None for case in cases)),
+            "errors": str(sum(case.find("error") is not None for case in cases)),
+            "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+            "time": "0",
+            **({"timestamp": result.validated_at.split(".")[0].rstrip("Z")} if result.validated_at else {}),
+        },
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in (("batch", batch), ("rows", str(result.rows)), ("verdict", result.verdict().outcome)):
+        ElementTree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+    suite.extend(cases)
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _case(suite: str, item: ExpectationResult) -> ElementTree.Element:
+    rule = item.expectation
+    case = _element(suite, demand(rule.type, rule.kwargs))
+    if item.success:
+        return case
+    if item.problem is not None and rule.severity in BLOCKING:
+        kind = "error"
+    else:
+        kind = "failure" if rule.severity in BLOCKING else "skipped"
+    note = "" if rule.severity in BLOCKING else f"{rule.severity}, does not block: "
+    found = ElementTree.SubElement(case, kind, {"message": _xml(f"{note}{item.observed}")})
+    if kind != "skipped":
+        found.set("type", rule.type)
+    found.text = _xml("\n".join(_details(item)))
+    return case
+
+
+def _details(item: ExpectationResult) -> list[str]:
+    lines = [f"{item.expectation.type} {dict(item.expectation.kwargs)}", item.observed]
+    if item.expectation.suggestion:
+        lines.append(item.expectation.suggestion)
+    shown = item.result.get("partial_unexpected_list") or []
+    rows = item.result.get("partial_unexpected_index_list") or []
+    if rows and len(rows) == len(shown):
+        lines += [f"row {row}: {value!r}" for row, value in zip(rows, shown, strict=True)]
+    else:
+        lines += [repr(value) for value in shown]
+    return lines
+
+
+def _added(suite: str, name: str, kind: str, message: str) -> ElementTree.Element:
+    case = _element(suite, name)
+    ElementTree.SubElement(case, kind, {"message": message, "type": "batch"})
+    return case
+
+
+def _element(suite: str, name: str) -> ElementTree.Element:
+    return ElementTree.Element("testcase", {"classname": _xml(suite), "name": _xml(name), "time": "0"})
+
+
+def _xml(text: str) -> str:
+    """`text` with what XML cannot hold written out: a bell becomes ``\\x07``."""
+    return _NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

@@ -1,0 +1,162 @@
+"""What `millrace data validate` writes, and how it exits: reports for people, JUnit for machines."""
+
+import json
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from millrace.cli.main import main
+from millrace.validation.suite import Expectation, Suite
+
+NASTY = "</td><script>alert(1)</script>\x07\x1b[31m & é"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"age": [17, 40, 200], "plan": ["a", NASTY, None]}), "people.parquet")
+    suite = Suite("people")
+    suite.expect_column_values_to_be_in_set("plan", ["b"], severity="warning")
+    suite.expect_column_values_to_be_between("age", 18, 100)
+    suite.expect_column_values_to_not_be_null("age")
+    suite.save("suite.json")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        code = main(["data", "validate", *words])
+        return code, capsys.readouterr()
+
+    return run
+
+
+class Page(HTMLParser):
+    """What of a page a browser would fetch or run, and whether its tags close."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.outside = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.outside += [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.outside += [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("meta", "br", "rect", "link", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("rect", "br"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_shows_what_the_batch_holds_as_text(folder, run):
+    code, told = run("people.parquet", "--suite", "suite.json", "--report", "html", "out/page.html")
+
+    text = (folder / "out" / "page.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert (code, told.err) == (1, "written: out/page.html\n")
+    assert page.open == []
+    assert page.outside == []
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert "svg" in page.tags
+    assert "&lt;script&gt;" in text
+    assert "\\x07" in text
+    assert "\x07" not in text
+    assert "prefers-color-scheme: dark" in text
+    assert text.index("values between 18 and 100") < text.index("values one of b")
+
+
+def test_reports_are_named_after_the_batch_unless_a_file_is_given(folder, run):
+    code, _ = run("people.parquet", "--suite", "suite.json", "--report", "html", "json", "--junit", "junit.xml")
+
+    written = json.loads((folder / "people.report.json").read_text())
+    assert code == 1
+    assert (folder / "people.report.html").exists()
+    assert written["statistics"]["evaluated_expectations"] == 3
+    assert run("people.parquet", "--suite", "suite.json", "--report", "other.json")[0] == 1
+    assert (folder / "other.json").exists()
+
+
+@pytest.mark.parametrize("words", [["htm"], ["out.pdf"], ["html", "page.txt"]])
+def test_a_report_that_is_none_is_refused_before_anything_is_read(folder, run, words):
+    code, told = run("nothing.parquet", "--suite", "suite.json", "--report", *words)
+
+    assert (code, told.err.split()[0]) == (2, "VALID-60")
+
+
+def test_junit_has_a_case_for_each_rule_and_holds_only_what_xml_can(folder, run):
+    run("people.parquet", "--suite", "suite.json", "--junit", "junit.xml")
+
+    suite = ElementTree.parse(folder / "junit.xml").getroot().find("testsuite")
+    cases = suite.findall("testcase")
+    assert [case.find("*").tag if len(case) else "ok" for case in cases] == ["skipped", "failure", "ok"]
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "3",
+        "failures": "1",
+        "errors": "0",
+        "skipped": "1",
+    }
+    assert "row 0: 17" in cases[1].find("failure").text
+    assert "row 2: 200" in cases[1].find("failure").text
+    assert "\\x07" in cases[0].find("skipped").get("message")
+    assert "</td><script>" in cases[0].find("skipped").get("message")
+
+
+def test_an_empty_batch_and_a_suite_without_rules_are_no_green_build(folder, run):
+    pq.write_table(pa.table({"age": pa.array([], pa.int64()), "plan": pa.array([], pa.string())}), "none.parquet")
+    Suite("nothing").save("nothing.json")
+
+    codes = [
+        run("none.parquet", "--suite", "suite.json", "--junit", "empty.xml")[0],
+        run("people.parquet", "--suite", "nothing.json", "--junit", "ruleless.xml")[0],
+    ]
+
+    empty, ruleless = (ElementTree.parse(folder / f"{name}.xml").getroot()[0] for name in ("empty", "ruleless"))
+    assert codes == [1, 2]
+    assert int(empty.get("failures")) >= 1
+    assert (ruleless.get("errors"), ruleless.get("tests")) == ("1", "1")
+
+
+def test_what_only_cannot_be_run_exits_2_and_a_found_fault_beside_it_exits_1(folder, run):
+    unknown = Expectation("expect_the_unheard_of", {"column": "age"})
+    Suite("unknown", [unknown]).save("unknown.json")
+    found = Suite("both", [unknown]).expect_column_values_to_be_between("age", 18, 100)
+    found.save("both.json")
+
+    assert run("people.parquet", "--suite", "unknown.json")[0] == 2
+    assert run("people.parquet", "--suite", "both.json")[0] == 1
+    assert run("people.parquet", "--suite", "unknown.json", "--junit", "junit.xml")[0] == 2
+    assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("errors") == "1"
+
+
+def test_the_terminal_shows_the_grave_before_the_light_with_counts_and_examples(folder, run):
+    lines = run("people.parquet", "--suite", "suite.json")[1].out.splitlines()
+
+    assert lines[0].startswith("people: blocked. 1 of 3 rules failed")
+    assert lines[1] == "  critical  age: values between 18 and 100"
+    assert lines[2] == "            2 of 3 (66.7 %) are not: 17, 200"
+    assert lines[3] == "  warning   plan: values one of b"
+    assert lines[-1] == "  1 of 3 rules hold"
+
+
+def test_less_is_told_when_asked(folder, run):
+    words = ["people.parquet", "--suite", "suite.json", "--json", "--result-format"]
+
+    bare = json.loads(run(*words, "BOOLEAN_ONLY")[1].out)
+    full = json.loads(run(*words, "COMPLETE")[1].out)
+
+    assert [one["result"] for one in bare["results"]] == [{}, {}, {}]
+    assert full["results"][1]["result"]["unexpected_list"] == [17, 200]
+
+
+def test_a_parameter_that_is_not_name_and_value_is_refused(folder, run):
+    with pytest.raises(SystemExit) as end:
+        run("people.parquet", "--suite", "suite.json", "--parameter", "limit")
+
+    assert end.value.code == 2
