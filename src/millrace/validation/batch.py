@@ -1,25 +1,26 @@
-"""A batch as the rules see it: Arrow's types, and one lazy frame of the columns that are asked for.
+"""A batch as the rules see it: what its columns hold, whatever backend holds the rows.
 
-NaN is missing, as in pandas and GX; decimals are floats; zoned times are UTC.
+NaN is missing, as in pandas and GX; zoned times are UTC, and a naive time is one in UTC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
-import polars as pl
 import pyarrow as pa
 from pyarrow import types
 
 from millrace.core.errors import did_you_mean
+from millrace.validation.backend import Backend, CannotCheck
+from millrace.validation.expression import Expr, as_number, is_present
+from millrace.validation.expression import column as column_of
+
+__all__ = ["Batch", "CannotCheck", "Kind", "as_moment", "kind_of", "plain_type", "type_name"]
 
 Kind = Literal["number", "bool", "text", "time", "date", "nothing", "other"]
-
-
-class CannotCheck(Exception):
-    """A rule that this batch gives no answer to; the text says why. It becomes a failed result."""
 
 
 class Batch:
@@ -27,19 +28,16 @@ class Batch:
 
     Parameters
     ----------
-    table : pyarrow.Table
-    columns : iterable of str
-        Names the rules will ask for; others are not touched. Names that are not there may be among them.
+    backend : Backend
+        Who holds them.
+    rows_of : mapping of str to callable, optional
+        Tables that a rule may name, each with a callable that counts its rows.
     """
 
-    def __init__(self, table: pa.Table, columns: Iterable[str]) -> None:
-        self.table = table
-        self.names: list[str] = table.column_names
-        self.rows: int = table.num_rows
-        self._unreadable: dict[str, str] = {}
-        wanted = [name for name in dict.fromkeys(columns) if self.names.count(name) == 1]
-        self._labels = {name: f"c{self.names.index(name)}" for name in wanted}
-        self.frame = pl.DataFrame([series for name in wanted if (series := self._series(name)) is not None]).lazy()
+    def __init__(self, backend: Backend, rows_of: Mapping[str, Callable[[], int]] | None = None) -> None:
+        self.backend = backend
+        self.names: list[str] = list(backend.names)
+        self.rows_of = dict(rows_of or {})
 
     def type_of(self, column: str) -> pa.DataType:
         """Arrow type of `column`. Raises CannotCheck when it is not there exactly once."""
@@ -48,47 +46,44 @@ class Batch:
             raise CannotCheck(f"there is no column '{column}': {did_you_mean(column, self.names)}")
         if count > 1:
             raise CannotCheck(f"the column '{column}' is there {count} times")
-        return self.table.schema.field(column).type
+        return self.backend.type_of(column)
 
     def kind(self, column: str) -> Kind:
         """What sort of values `column` holds."""
         return kind_of(self.type_of(column))
 
-    def values(self, column: str) -> pl.Expr:
-        """The column, null where a value is missing."""
+    def values(self, column: str) -> Expr:
+        """The column. Raises CannotCheck when it is not there exactly once."""
         self.type_of(column)
-        if column in self._unreadable:
-            raise CannotCheck(f"the column '{column}' cannot be read: {self._unreadable[column]}")
-        return pl.col(self._labels[column])
+        return column_of(column)
 
-    def numbers(self, column: str, purpose: str) -> pl.Expr:
+    def numbers(self, column: str, purpose: str) -> Expr:
         """The column as numbers, true and false as 1 and 0. Raises CannotCheck for any other type."""
         kind = self.kind(column)
         if kind not in ("number", "bool", "nothing"):
             raise CannotCheck(f"{self.describe(column)}: {purpose} needs numbers")
-        values = self.values(column)
-        return values.cast(pl.Int8) if kind == "bool" else values
+        return as_number(self.values(column)) if kind == "bool" else self.values(column)
 
-    def ordered(self, column: str, bounds: Iterable[Any]) -> tuple[pl.Expr, list[Any]]:
-        """The column and `bounds` in forms that compare. Raises CannotCheck when they do not."""
+    def ordered(self, column: str, bounds: Iterable[Any]) -> tuple[Expr, list[Any]]:
+        """The column and `bounds` in forms that compare, times in UTC. Raises CannotCheck when they do not."""
         kind = self.kind(column)
-        values = self.values(column)
-        if kind == "bool":
-            values = values.cast(pl.Int8)
-        elif kind == "date":
-            values = values.cast(pl.Datetime("us"))
+        values = as_number(self.values(column)) if kind == "bool" else self.values(column)
         return values, [self._bound(column, kind, bound) for bound in bounds]
 
     def describe(self, column: str) -> str:
         """The column's type and one of its values, for a message."""
-        present = self.table.column(column).drop_null()
-        example = f" such as {_short(present[0].as_py())}" if len(present) else ""
+        values = column_of(column)
+        try:
+            found = self.backend.examples(is_present(values), [values], where=None, limit=1)
+        except CannotCheck:
+            found = []
+        example = f" such as {_short(found[0][1][0])}" if found else ""
         return f"the column '{column}' holds {type_name(self.type_of(column))}{example}"
 
     def _bound(self, column: str, kind: Kind, bound: Any) -> Any:
         if bound is None:
             return None
-        is_number = isinstance(bound, (int, float))
+        is_number = isinstance(bound, (int, float, Decimal))
         if kind == "nothing":
             return bound if is_number else None
         if (kind in ("number", "bool") and is_number) or (kind == "text" and isinstance(bound, str)):
@@ -96,28 +91,8 @@ class Batch:
         if kind in ("time", "date") and not is_number:
             moment = as_moment(bound)
             if moment is not None:
-                is_zoned = kind == "time" and self.type_of(column).tz is not None
-                return moment if is_zoned else moment.replace(tzinfo=None)
+                return moment
         raise CannotCheck(f"{self.describe(column)}, which cannot be compared with {bound!r}")
-
-    def _series(self, name: str) -> pl.Series | None:
-        column, label = self.table.column(name), self._labels[name]
-        try:
-            if types.is_dictionary(column.type):
-                column = column.cast(column.type.value_type)
-            if types.is_null(column.type):
-                return pl.Series(label, [None] * self.rows, dtype=pl.Float64)
-            series = pl.Series(label, pl.from_arrow(column))
-            if series.dtype.is_float():
-                return series.fill_nan(None)
-            if series.dtype.is_decimal():
-                return series.cast(pl.Float64)
-            if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
-                return series.dt.convert_time_zone("UTC")
-            return series
-        except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
-            self._unreadable[name] = str(error).splitlines()[0]
-            return None
 
 
 def kind_of(found: pa.DataType) -> Kind:

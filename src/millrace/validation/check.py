@@ -1,12 +1,15 @@
-"""What a rule asks of a batch, and what it makes of the answers."""
+"""What a rule asks of a batch, and what it makes of the answers. Standard library only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
+from millrace.validation.expression import Expr
+
+Values = Mapping[Expr, Any]
+"""Figures and what they are over the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Which rows break a rule, `unexpected`, and what to show of each, `shown`."""
+    """Which rows break a rule, `unexpected`, and what to show of each, `shown`.
 
-    unexpected: pl.Expr
-    shown: pl.Expr
+    `shown` is one expression, or several by name.
+    """
+
+    unexpected: Expr
+    shown: Expr | Mapping[str, Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +38,23 @@ class Check:
     Parameters
     ----------
     finish : callable
-        From the values of `aggregates` to the finding.
-    aggregates : mapping of str to expression
-        Each gives one value over the batch. Equal labels mean equal expressions: they are computed once.
+        From the figures to the finding.
+    figures : sequence of expressions
+        Each gives one value over the batch. Equal ones are computed once, whichever rules ask.
     recount : callable, optional
-        From the values of `aggregates` to more aggregates, for a count that is dear and seldom needed; `finish` gets
-        their values too.
-    rows : Rows, optional
-        How to find the rows that break the rule.
+        From the figures to more figures, for those that are dear and seldom needed or that depend on others;
+        `finish` gets them too.
+    rows : Rows or callable, optional
+        How to find the rows that break the rule; a callable gets the figures, and answers None when no row can.
+    where : expression, optional
+        Only rows where it is true are judged, and ``ROWS`` counts those.
     """
 
-    finish: Callable[[Mapping[str, Any]], Finding]
-    aggregates: Mapping[str, pl.Expr] = field(default_factory=dict)
-    recount: Callable[[Mapping[str, Any]], Mapping[str, pl.Expr]] | None = None
-    rows: Rows | None = None
+    finish: Callable[[Values], Finding]
+    figures: Sequence[Expr] = ()
+    recount: Callable[[Values], Sequence[Expr]] | None = None
+    rows: Rows | Callable[[Values], Rows | None] | None = None
+    where: Expr | None = None
 
 
 def is_within(value: Any, kwargs: Mapping[str, Any], low: Any, high: Any) -> bool:

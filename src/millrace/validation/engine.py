@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import polars as pl
-import pyarrow as pa
-
 from millrace.core.clock import to_text
+from millrace.core.errors import DataError
 from millrace.validation.aggregate_rules import AGGREGATE_RULES
-from millrace.validation.batch import Batch, CannotCheck
-from millrace.validation.check import Check, Finding
+from millrace.validation.backend import Backend, CannotCheck
+from millrace.validation.batch import Batch
+from millrace.validation.check import Check, Finding, Values
 from millrace.validation.examples import add_examples
+from millrace.validation.expression import ROWS, Expr
+from millrace.validation.frames import open_batch
 from millrace.validation.json_form import json_ready
 from millrace.validation.result import ExpectationResult, ValidationResult
 from millrace.validation.signatures import argument_mistakes, unsupported_parts
@@ -27,48 +28,125 @@ RULES = {**TABLE_RULES, **AGGREGATE_RULES, **VALUE_RULES}
 
 
 def validate(
-    table: pa.Table, suite: Suite, *, result_format: ResultFormat = "SUMMARY", at: datetime | None = None
+    data: Any,
+    suite: Suite,
+    *,
+    result_format: ResultFormat = "SUMMARY",
+    at: datetime | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> ValidationResult:
-    """What every rule of `suite` finds in `table`. Never raises on what the batch holds.
+    """What every rule of `suite` finds in `data`. Never raises on what the batch holds.
 
     A rule that cannot be evaluated (no such column, a type it does not apply to, an expectation the engine does not
     run) is a failed result that says why; nothing is passed over in silence.
 
     Parameters
     ----------
-    table : pyarrow.Table, n rows
+    data : table, path or Backend
+        n rows: an Arrow table or reader, a pandas or polars frame, a mapping of columns, the path of a Parquet or CSV
+        file or of a folder of them, or anything that is a `millrace.validation.backend.Backend`.
     suite : Suite
     result_format : {"BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"}
         GX's levels of detail. COMPLETE lists every unexpected value and its row.
     at : datetime, optional
         Time of the validation, for the report.
+    tables : mapping of str to data, optional
+        Tables that rules name, such as ``other_table_name``.
+
+    Raises
+    ------
+    DataError
+        VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be read.
     """
     rules = list(suite.expectations)
-    batch = Batch(table, _columns(rules))
+    backend = open_batch(data)
+    batch = Batch(backend, {name: _count_of(table) for name, table in (tables or {}).items()})
     compiled = [_compile(batch, rule) for rule in rules]
+    figures = Figures(backend)
     checks = [item for item in compiled if isinstance(item, Check)]
-    values, broken = _collect(batch, checks)
-    findings = {id(check): check.finish(values) for check in checks if id(check) not in broken}
-    add_examples(
-        batch,
-        [(check, findings[id(check)]) for check in checks if id(check) in findings],
+    rows, findings = figures.rows_and_findings(checks)
+    problems = add_examples(
+        backend,
+        [(check, findings[id(check)], figures.of(check)) for check in checks if id(check) in findings],
         result_format,
     )
+    problems = {**figures.broken, **problems}
     results = [
-        item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), broken.get(id(item)))
+        item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), problems.get(id(item)))
         for rule, item in zip(rules, compiled, strict=True)
     ]
     if result_format == "BOOLEAN_ONLY":
         results = [ExpectationResult(r.expectation, r.success, {}, r.problem, r.is_unsupported) for r in results]
-    return ValidationResult(suite.name, table.num_rows, results, suite.id, to_text(at) if at else None)
+    return ValidationResult(suite.name, rows, results, suite.id, to_text(at) if at else None)
 
 
-def _columns(rules: list[Expectation]) -> list[str]:
-    found = [rule.column for rule in rules if rule.column is not None]
-    for rule in rules:
-        if rule.type == "expect_compound_columns_to_be_unique":
-            found.extend(name for name in rule.kwargs.get("column_list") or () if isinstance(name, str))
-    return found
+class Figures:
+    """What the checks of a suite ask of a batch, and the answers, by the condition on rows they hold for.
+
+    Attributes
+    ----------
+    broken : dict of int to str
+        By the id of a check, why its figures could not be computed.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._found: dict[Expr | None, dict[Expr, Any]] = {}
+        self.broken: dict[int, str] = {}
+
+    def of(self, check: Check) -> Values:
+        """The figures over the rows that `check` judges."""
+        return self._found.get(check.where, {})
+
+    def rows_and_findings(self, checks: Sequence[Check]) -> tuple[int, dict[int, Finding]]:
+        """The number of rows, and the findings of the checks that could be evaluated, by their id."""
+        count = Check(lambda _: Finding(success=True), (ROWS,))
+        self._ask([(check, check.figures) for check in (count, *checks)])
+        again = [
+            (check, more)
+            for check in checks
+            if check.recount is not None and id(check) not in self.broken and (more := check.recount(self.of(check)))
+        ]
+        self._ask(again)
+        findings: dict[int, Finding] = {}
+        for check in checks:
+            if id(check) not in self.broken:
+                try:
+                    findings[id(check)] = check.finish(self.of(check))
+                except (CannotCheck, TypeError, ValueError, ArithmeticError) as error:
+                    self.broken[id(check)] = str(error)
+        if id(count) in self.broken:
+            raise DataError(
+                "VALID-10",
+                f"the rows cannot be read: {self.broken[id(count)]}",
+                fix="write the file again, or ask whoever wrote it; no row of it was judged",
+            )
+        return self._found[None][ROWS], findings
+
+    def _ask(self, wanted: Sequence[tuple[Check, Sequence[Expr]]]) -> None:
+        scopes: dict[Expr | None, list[Expr]] = {}
+        for check, figures in wanted:
+            if figures:
+                scopes.setdefault(check.where, []).extend(figures)
+        if not scopes:
+            return
+        try:
+            self._keep(scopes)
+        except CannotCheck:
+            # One expression spoils a pass: find it, and let the others have their answer.
+            for check, figures in wanted:
+                try:
+                    self._keep({check.where: figures})
+                except CannotCheck as error:
+                    self.broken[id(check)] = str(error)
+
+    def _keep(self, scopes: Mapping[Expr | None, Sequence[Expr]]) -> None:
+        for where, values in self._backend.compute(scopes).items():
+            self._found.setdefault(where, {}).update(values)
+
+
+def _count_of(data: Any) -> Any:
+    return lambda: open_batch(data).compute({None: [ROWS]})[None][ROWS]
 
 
 def _compile(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
@@ -79,52 +157,27 @@ def _compile(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
     if mistakes:
         return ExpectationResult(rule, False, {}, f"the rule is not written right: it {'; it '.join(mistakes)}")
     try:
-        return RULES[rule.type](batch, {name: value for name, value in rule.kwargs.items() if value is not None})
+        check = RULES[rule.type](batch, {name: value for name, value in rule.kwargs.items() if value is not None})
+        _refuse_unsupported(batch.backend, check)
     except CannotCheck as reason:
         return ExpectationResult(rule, False, {}, str(reason), is_unsupported=str(reason).startswith("unsupported"))
+    return check
 
 
-def _collect(batch: Batch, checks: list[Check]) -> tuple[dict[str, Any], dict[int, str]]:
-    """The values of all aggregates, and the checks whose own could not be computed."""
-    values, broken = _pass(batch, [(check, check.aggregates) for check in checks])
-    again = [
-        (check, more)
-        for check in checks
-        if check.recount is not None and id(check) not in broken and (more := check.recount(values))
-    ]
-    more_values, more_broken = _pass(batch, again)
-    return {**values, **more_values}, {**broken, **more_broken}
-
-
-def _pass(batch: Batch, wanted: list[tuple[Check, Mapping[str, pl.Expr]]]) -> tuple[dict[str, Any], dict[int, str]]:
-    try:
-        return _select(batch, {label: each for _, aggregates in wanted for label, each in aggregates.items()}), {}
-    except pl.exceptions.PolarsError:
-        # One expression spoils a pass: find it, and let the others have their answer.
-        values: dict[str, Any] = {}
-        broken: dict[int, str] = {}
-        for check, aggregates in wanted:
-            try:
-                values.update(_select(batch, aggregates))
-            except pl.exceptions.PolarsError as error:
-                broken[id(check)] = str(error).splitlines()[0]
-        return values, broken
-
-
-def _select(batch: Batch, wanted: Mapping[str, pl.Expr]) -> dict[str, Any]:
-    if not wanted:
-        return {}
-    # Labels may hold any text of the suite; the frame gets plain names.
-    numbered = {f"v{number}": label for number, label in enumerate(wanted)}
-    row = (
-        batch.frame.select(wanted[label].alias(name) for name, label in numbered.items())
-        .collect(engine="streaming")
-        .row(0, named=True)
-    )
-    return {label: row[name] for name, label in numbered.items()}
+def _refuse_unsupported(backend: Backend, check: Check) -> None:
+    asked = [*check.figures, *([check.where] if check.where is not None else [])]
+    lacking = sorted({op for figure in asked for op in figure.operations()} & backend.unsupported)
+    if lacking:
+        raise CannotCheck(f"unsupported: rows there cannot be asked for '{lacking[0]}'")
 
 
 def _result(rule: Expectation, finding: Finding | None, problem: str | None) -> ExpectationResult:
-    if finding is None:
-        return ExpectationResult(rule, False, {}, f"the rule could not be evaluated: {problem}")
+    if finding is None or problem is not None:
+        return ExpectationResult(
+            rule,
+            False,
+            {},
+            problem if str(problem).startswith("unsupported") else f"the rule could not be evaluated: {problem}",
+            is_unsupported=str(problem).startswith("unsupported"),
+        )
     return ExpectationResult(rule, finding.success, json_ready(finding.result))

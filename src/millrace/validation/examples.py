@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-from millrace.validation.batch import Batch
-from millrace.validation.check import Check, Finding, Rows
+from millrace.validation.backend import Backend, CannotCheck
+from millrace.validation.check import Check, Finding, Rows, Values
 
 SHOWN = 20
-_ROW = "row"
-_VALUE = "value"
 
 
-def add_examples(batch: Batch, answered: Sequence[tuple[Check, Finding]], result_format: str) -> None:
+def add_examples(
+    backend: Backend, answered: Sequence[tuple[Check, Finding, Values]], result_format: str
+) -> dict[int, str]:
     """Fill the lists of unexpected values in the findings' results, as GX does for `result_format`.
 
     ``partial_unexpected_list`` holds 20 values; SUMMARY adds their rows (counted from 0) and the most frequent
     values with their counts; COMPLETE adds all values and rows.
+
+    Returns
+    -------
+    dict of int to str
+        By the id of a check, why its rows could not be looked at.
     """
-    for check, finding in answered:
+    problems: dict[int, str] = {}
+    for check, finding, values in answered:
         result = finding.result
         if check.rows is None or result_format == "BOOLEAN_ONLY":
             continue
         if result_format in ("SUMMARY", "COMPLETE"):
             result["partial_unexpected_counts"] = []
             result["partial_unexpected_index_list"] = []
-        if result["unexpected_count"]:
-            _fill(batch, check.rows, result, result_format)
+        rows = check.rows(values) if callable(check.rows) else check.rows
+        if result["unexpected_count"] and rows is not None:
+            try:
+                _fill(backend, rows, check, result, result_format)
+            except CannotCheck as error:
+                problems[id(check)] = str(error)
+    return problems
 
 
-def _fill(batch: Batch, broken: Rows, result: dict[str, Any], result_format: str) -> None:
-    unexpected = batch.frame.with_row_index(_ROW).filter(broken.unexpected).select(_ROW, broken.shown.alias(_VALUE))
+def _fill(backend: Backend, broken: Rows, check: Check, result: dict[str, Any], result_format: str) -> None:
+    names = list(broken.shown) if isinstance(broken.shown, Mapping) else None
+    shown = list(broken.shown.values()) if isinstance(broken.shown, Mapping) else [broken.shown]
+
+    def shape(values: tuple[Any, ...]) -> Any:
+        return values[0] if names is None else dict(zip(names, values, strict=True))
+
     # GX's COMPLETE is every value by its meaning; otherwise no more than is shown leaves the engine.
-    rows = unexpected if result_format == "COMPLETE" else unexpected.head(SHOWN)
-    found = rows.collect(engine="streaming").sort(_ROW)
-    values, positions = found[_VALUE].to_list(), found[_ROW].to_list()
+    limit = None if result_format == "COMPLETE" else SHOWN
+    found = backend.examples(broken.unexpected, shown, where=check.where, limit=limit)
+    values = [shape(row) for _, row in found]
+    positions = [position for position, _ in found if position is not None]
     result["partial_unexpected_list"] = values[:SHOWN]
     if result_format == "BASIC":
         return
-    counts = (
-        unexpected.group_by(_VALUE)
-        .agg(pl.len().alias("count"), pl.col(_ROW).min())
-        .sort(["count", _ROW], descending=[True, False])
-        .head(SHOWN)
-        .collect(engine="streaming")
-    )
-    result["partial_unexpected_counts"] = counts.select(_VALUE, "count").to_dicts()
+    counts = backend.frequent(broken.unexpected, shown, where=check.where, limit=SHOWN)
+    result["partial_unexpected_counts"] = [{"value": shape(row), "count": count} for row, count in counts]
     result["partial_unexpected_index_list"] = positions[:SHOWN]
     if result_format == "COMPLETE":
         result["unexpected_list"] = values

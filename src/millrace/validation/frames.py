@@ -9,6 +9,17 @@ import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
+from millrace.validation.arrow_columns import ArrowColumns
+from millrace.validation.backend import Backend
+from millrace.validation.polars_backend import PolarsBackend
+
+
+def open_batch(data: Any) -> Backend:
+    """Rows in any form as a backend that rules can ask. Raises like `to_table`."""
+    if hasattr(data, "compute") and hasattr(data, "unsupported"):
+        backend: Backend = data
+        return backend
+    return PolarsBackend(ArrowColumns(to_table(data)))
 
 
 def to_table(data: Any) -> pa.Table:

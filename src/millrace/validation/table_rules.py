@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import polars as pl
-
 from millrace.core.errors import did_you_mean, nearest
 from millrace.validation.arrow_types import TYPE_NAMES, find_type, is_numeric_name
 from millrace.validation.batch import Batch, CannotCheck, plain_type, type_name
-from millrace.validation.check import Check, Finding, is_within
+from millrace.validation.check import Check, Finding, Values, is_within
+from millrace.validation.expression import ROWS, Predicate, all_of, count_if, holds, is_present, negate
 
 Kwargs = Mapping[str, Any]
 
@@ -55,14 +54,14 @@ def column_count(batch: Batch, kwargs: Kwargs) -> Check:
 
 
 def row_count(batch: Batch, kwargs: Kwargs) -> Check:
-    return _known(batch.rows == kwargs["value"], {"observed_value": batch.rows})
+    return _of_rows(lambda rows: rows == kwargs["value"])
 
 
 def row_count_between(batch: Batch, kwargs: Kwargs) -> Check:
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     if any(bound is not None and not isinstance(bound, (int, float)) for bound in (low, high)):
         raise CannotCheck(f"a count of rows cannot be compared with {low!r} and {high!r}")
-    return _known(is_within(batch.rows, kwargs, low, high), {"observed_value": batch.rows})
+    return _of_rows(lambda rows: is_within(rows, kwargs, low, high))
 
 
 def column_type(batch: Batch, kwargs: Kwargs) -> Check:
@@ -82,22 +81,33 @@ def column_type(batch: Batch, kwargs: Kwargs) -> Check:
 def _text_for_numbers(batch: Batch, column: str) -> Check:
     # Text where numbers are due: usually a few values made the whole column text, so name them.
     values = batch.values(column)
-    wrong = values.is_not_null() & values.str.strip_chars().cast(pl.Float64, strict=False).is_null()
-    labels = f"not numbers {column}", f"examples of not numbers {column}"
+    wrong = all_of(is_present(values), negate(holds(values, Predicate(("is a number",), _is_number))))
+    count = count_if(wrong)
 
-    def finish(found: Mapping[str, Any]) -> Finding:
+    def finish(found: Values) -> Finding:
         result: dict[str, Any] = {"observed_value": type_name(batch.type_of(column))}
-        if found[labels[0]]:
-            result["details"] = {"not_numbers": found[labels[0]], "examples": list(found[labels[1]])}
+        if found[count]:
+            examples = batch.backend.frequent(wrong, [values], where=None, limit=3)
+            result["details"] = {"not_numbers": found[count], "examples": [value for (value,), _ in examples]}
         return Finding(False, result)
 
-    return Check(
-        finish, {labels[0]: wrong.sum(), labels[1]: values.filter(wrong).unique(maintain_order=True).head(3).implode()}
-    )
+    return Check(finish, (count,))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
 
 
 def _padded(names: list[str], size: int) -> list[str | None]:
     return [*names, *[None] * (size - len(names))]
+
+
+def _of_rows(test: Callable[[int], bool]) -> Check:
+    return Check(lambda found: Finding(test(found[ROWS]), {"observed_value": found[ROWS]}), (ROWS,))
 
 
 def _known(success: bool, result: dict[str, Any]) -> Check:

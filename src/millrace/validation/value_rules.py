@@ -3,119 +3,147 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
-import polars as pl
+from pyarrow import types
 
 from millrace.validation.batch import Batch, CannotCheck, as_moment
-from millrace.validation.check import Check, Finding, Rows
+from millrace.validation.check import Check, Finding, Rows, Values
+from millrace.validation.expression import (
+    FALSE,
+    ROWS,
+    Expr,
+    all_of,
+    any_of,
+    as_text,
+    compare,
+    count_if,
+    distinct,
+    is_in,
+    is_missing,
+    is_present,
+    literal,
+    matches,
+    negate,
+    repeated,
+)
 
 Kwargs = Mapping[str, Any]
 
 
 def values_between(batch: Batch, kwargs: Kwargs) -> Check:
     values, (low, high) = batch.ordered(kwargs["column"], (kwargs.get("min_value"), kwargs.get("max_value")))
-    outside = pl.lit(False)
+    outside = []
     if low is not None:
-        outside = outside | (values <= pl.lit(low) if kwargs.get("strict_min") else values < pl.lit(low))
+        outside.append(compare("le" if kwargs.get("strict_min") else "lt", values, literal(low)))
     if high is not None:
-        outside = outside | (values >= pl.lit(high) if kwargs.get("strict_max") else values > pl.lit(high))
-    return _on_present(batch, "between", kwargs, outside)
+        outside.append(compare("ge" if kwargs.get("strict_max") else "gt", values, literal(high)))
+    return on_present(batch, kwargs, any_of(*outside) if outside else FALSE)
 
 
 def values_in_set(batch: Batch, kwargs: Kwargs) -> Check:
-    return _on_present(batch, "in set", kwargs, ~_is_in(batch, kwargs))
+    return on_present(batch, kwargs, negate(_is_in(batch, kwargs)))
 
 
 def values_not_in_set(batch: Batch, kwargs: Kwargs) -> Check:
-    return _on_present(batch, "not in set", kwargs, _is_in(batch, kwargs))
+    return on_present(batch, kwargs, _is_in(batch, kwargs))
 
 
 def values_match(batch: Batch, kwargs: Kwargs) -> Check:
     column, pattern = kwargs["column"], kwargs["regex"]
-    is_whole = batch.type_of(column) is not None and str(batch.type_of(column)).lstrip("u").startswith("int")
+    is_whole = types.is_integer(batch.type_of(column))
     if batch.kind(column) not in ("text", "nothing") and not is_whole:
         raise CannotCheck(f"{batch.describe(column)}: a regular expression needs text")
+    problem = regex_problem(pattern)
+    if problem is not None:
+        raise CannotCheck(
+            f"unsupported: the regular expression {pattern!r} (no look-around, no back-references): {problem}"
+        )
+    return on_present(batch, kwargs, negate(matches(as_text(batch.values(column)), pattern)))
+
+
+def regex_problem(pattern: str) -> str | None:
+    """What the engine's regular expressions do not take in `pattern`; None when they take it."""
+    import polars as pl
+
     try:
         pl.Series(["a"]).str.contains(pattern)
     except pl.exceptions.PolarsError as error:
-        raise CannotCheck(
-            f"unsupported: the regular expression {pattern!r} (no look-around, no back-references): "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return _on_present(batch, "match", kwargs, ~batch.values(column).cast(pl.String).str.contains(pattern))
+        return str(error).splitlines()[0]
+    return None
 
 
 def values_unique(batch: Batch, kwargs: Kwargs) -> Check:
-    values, column = batch.values(kwargs["column"]), kwargs["column"]
-    repeated = values.is_duplicated() & values.is_not_null()
-    missing, distinct, count = f"missing {column}", f"distinct {column}", f"repeated {column}"
+    values = batch.values(kwargs["column"])
+    missing, different = count_if(is_missing(values)), distinct(values)
+    is_repeated = all_of(repeated(values), is_present(values))
 
     # Counting distinct values decides at a quarter of the cost of marking the repeated ones.
-    def recount(found: Mapping[str, Any]) -> dict[str, pl.Expr]:
-        return {} if found[distinct] == batch.rows - found[missing] else {count: repeated.sum()}
+    def recount(found: Values) -> list[Expr]:
+        return [] if found[different] == found[ROWS] - found[missing] else [count_if(is_repeated)]
 
-    return Check(
-        lambda found: _finding(batch.rows, found[missing], found.get(count, 0), kwargs),
-        {missing: values.null_count(), distinct: values.drop_nulls().n_unique()},
-        recount,
-        Rows(repeated, values),
-    )
+    def finish(found: Values) -> Finding:
+        count = found[count_if(is_repeated)] if recount(found) else 0
+        return share_finding(found[ROWS], found[missing], count, kwargs)
+
+    return Check(finish, (ROWS, missing, different), recount, Rows(is_repeated, values))
 
 
 def values_present(batch: Batch, kwargs: Kwargs) -> Check:
-    return _on_all(batch, "present", kwargs, batch.values(kwargs["column"]).is_null())
+    return _on_all(batch, kwargs, is_missing)
 
 
 def values_missing(batch: Batch, kwargs: Kwargs) -> Check:
-    return _on_all(batch, "missing", kwargs, batch.values(kwargs["column"]).is_not_null())
+    return _on_all(batch, kwargs, is_present)
 
 
 def rows_unique(batch: Batch, kwargs: Kwargs) -> Check:
-    columns = [batch.values(name) for name in kwargs["column_list"]]
+    columns = {name: batch.values(name) for name in kwargs["column_list"]}
     if not columns:
         raise CannotCheck("column_list names no column")
-    key = pl.struct(columns)
     policy = kwargs.get("ignore_row_if") or "all_values_are_missing"
-    missing = [column.is_null() for column in columns]
+    missing = [is_missing(column) for column in columns.values()]
     ignored = {
-        "all_values_are_missing": pl.all_horizontal(missing),
-        "any_value_is_missing": pl.any_horizontal(missing),
-        "never": pl.lit(False) & missing[0],
+        "all_values_are_missing": all_of(*missing),
+        "any_value_is_missing": any_of(*missing),
+        "never": FALSE,
     }[policy]
-    unexpected = key.is_duplicated() & ~ignored
-    shown = pl.struct(column.alias(name) for column, name in zip(columns, kwargs["column_list"], strict=True))
-    labels = f"ignored {_meaning(kwargs)}", f"unexpected rows unique {_meaning(kwargs)}"
+    unexpected = all_of(repeated(*columns.values()), negate(ignored))
+    left_out, wrong = count_if(ignored), count_if(unexpected)
     return Check(
-        lambda found: _finding(batch.rows, found[labels[0]], found[labels[1]], kwargs),
-        {labels[0]: ignored.sum(), labels[1]: unexpected.sum()},
-        rows=Rows(unexpected, shown),
+        lambda found: share_finding(found[ROWS], found[left_out], found[wrong], kwargs),
+        (ROWS, left_out, wrong),
+        rows=Rows(unexpected, columns),
     )
 
 
-def _on_present(batch: Batch, name: str, kwargs: Kwargs, unexpected: pl.Expr) -> Check:
+def on_present(batch: Batch, kwargs: Kwargs, unexpected: Expr, shown: Expr | None = None) -> Check:
+    """The check of a rule on the present values of ``column``: those where `unexpected` is true break it."""
     values = batch.values(kwargs["column"])
-    missing, wrong = f"missing {kwargs['column']}", f"unexpected {name} {_meaning(kwargs)}"
+    missing, wrong = count_if(is_missing(values)), count_if(unexpected)
     return Check(
-        lambda found: _finding(batch.rows, found[missing], found[wrong], kwargs),
-        {missing: values.null_count(), wrong: unexpected.sum()},
-        rows=Rows(unexpected, values),
+        lambda found: share_finding(found[ROWS], found[missing], found[wrong], kwargs),
+        (ROWS, missing, wrong),
+        rows=Rows(unexpected, values if shown is None else shown),
     )
 
 
-def _on_all(batch: Batch, name: str, kwargs: Kwargs, unexpected: pl.Expr) -> Check:
-    label = f"unexpected {name} {kwargs['column']}"
+def _on_all(batch: Batch, kwargs: Kwargs, test: Callable[[Expr], Expr]) -> Check:
+    values = batch.values(kwargs["column"])
+    wrong = count_if(test(values))
 
-    def finish(found: Mapping[str, Any]) -> Finding:
-        finding = _finding(batch.rows, 0, found[label], kwargs)
+    def finish(found: Values) -> Finding:
+        finding = share_finding(found[ROWS], 0, found[wrong], kwargs)
         for key in ("missing_count", "missing_percent", "unexpected_percent_total", "unexpected_percent_nonmissing"):
             finding.result.pop(key, None)
         return finding
 
-    return Check(finish, {label: unexpected.sum()}, rows=Rows(unexpected, batch.values(kwargs["column"])))
+    return Check(finish, (ROWS, wrong), rows=Rows(test(values), values))
 
 
-def _finding(rows: int, missing: int, unexpected: int, kwargs: Kwargs) -> Finding:
+def share_finding(rows: int, missing: int, unexpected: int, kwargs: Kwargs) -> Finding:
+    """Whether enough of the present values or rows, `mostly` of them, are as expected."""
     present = rows - missing
     mostly = 1.0 if kwargs.get("mostly") is None else float(kwargs["mostly"])
     # Over no value nothing can be unexpected: GX passes the rule, and an empty batch fails as a whole.
@@ -133,42 +161,29 @@ def _finding(rows: int, missing: int, unexpected: int, kwargs: Kwargs) -> Findin
     return Finding(success, result)
 
 
-def _is_in(batch: Batch, kwargs: Kwargs) -> pl.Expr:
+def _is_in(batch: Batch, kwargs: Kwargs) -> Expr:
     column = kwargs["column"]
-    kind, values = batch.kind(column), batch.values(column)
-    if kind == "other":
+    values = batch.values(column)
+    if batch.kind(column) == "other":
         raise CannotCheck(f"{batch.describe(column)}, whose values a set cannot hold")
-    if kind == "nothing":
-        return values.is_not_null()
-    # A value of another sort can equal none of the column's: leaving it out keeps the answer.
-    members: list[Any] = []
+    return is_in(values, members_for(batch, column, kwargs["value_set"]))
+
+
+def members_for(batch: Batch, column: str, value_set: Any) -> list[Any]:
+    """The values of a set that a value of the column can equal, times in UTC; each once."""
+    kind = batch.kind(column)
+    found: list[Any] = []
     if kind == "text":
-        members = [member for member in kwargs["value_set"] if isinstance(member, str)]
-        return values.is_in(pl.Series(members, dtype=pl.String).implode())
-    if kind in ("time", "date"):
-        moments = [as_moment(member) for member in kwargs["value_set"]]
-        members = [moment.replace(tzinfo=None) for moment in moments if moment is not None]
-        naive = (
-            values.cast(pl.Datetime("us"))
-            if kind == "date"
-            else values.dt.replace_time_zone(None).cast(pl.Datetime("us"))
-        )
-        return naive.is_in(pl.Series(members, dtype=pl.Datetime("us")).implode())
-    members = [member for member in kwargs["value_set"] if isinstance(member, (bool, int, float))]
-    if str(batch.type_of(column)).startswith(("int", "uint", "bool")):
-        whole = [
-            int(member) for member in members if member == member and abs(member) < 2**64 and member == int(member)
-        ]
-        return values.cast(pl.Int128).is_in(pl.Series(whole, dtype=pl.Int128).implode())
-    return values.cast(pl.Float64).is_in(pl.Series([float(member) for member in members], dtype=pl.Float64).implode())
+        found = [member for member in value_set if isinstance(member, str)]
+    elif kind in ("time", "date"):
+        found = [moment for member in value_set if (moment := as_moment(member)) is not None]
+    elif kind in ("number", "bool"):
+        found = [member for member in value_set if isinstance(member, (bool, int, float, Decimal)) and member == member]
+    return list(dict.fromkeys(found))
 
 
 def _percent(part: int, whole: int) -> float | None:
     return part / whole * 100 if whole else None
-
-
-def _meaning(kwargs: Kwargs) -> str:
-    return repr(sorted(kwargs.items(), key=lambda item: item[0]))
 
 
 VALUE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {

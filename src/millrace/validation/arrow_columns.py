@@ -1,0 +1,48 @@
+"""The columns of an Arrow table for Polars, each converted when a rule first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import types
+
+from millrace.validation.backend import CannotCheck
+from millrace.validation.polars_backend import label_of
+
+
+class ArrowColumns:
+    """`table` as `millrace.validation.polars_backend.Columns`."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.schema: pa.Schema = table.schema
+        self.rows: int | None = table.num_rows
+        self._table = table
+        self._series: dict[str, pl.Series] = {}
+
+    def frame(self, names: Iterable[str]) -> pl.LazyFrame:
+        return pl.DataFrame([self._converted(name) for name in names]).lazy()
+
+    def _converted(self, name: str) -> pl.Series:
+        label = label_of(self.schema, name)
+        if label not in self._series:
+            try:
+                self._series[label] = as_series(label, self._table.column(self.schema.names.index(name)))
+            except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
+                raise CannotCheck(f"the column '{name}' cannot be read: {str(error).splitlines()[0]}") from error
+        return self._series[label]
+
+
+def as_series(label: str, column: pa.ChunkedArray) -> pl.Series:
+    """An Arrow column as a Polars series: NaN is null, zoned times are UTC, no dictionary."""
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if types.is_null(column.type):
+        return pl.Series(label, [None] * len(column), dtype=pl.Float64)
+    series = pl.Series(label, pl.from_arrow(column))
+    if series.dtype.is_float():
+        return series.fill_nan(None)
+    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
+        return series.dt.convert_time_zone("UTC")
+    return series

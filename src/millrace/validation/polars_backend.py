@@ -1,0 +1,188 @@
+"""Rows that Polars can read: what is asked of them in one streaming pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from millrace.validation.backend import CannotCheck, Scopes
+from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
+from millrace.validation.polars_rows import RowCompiler
+
+_ROW = "row"
+_FAILURES = (
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    pa.ArrowException,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+)
+
+
+class Columns(Protocol):
+    """Where the columns of a batch come from.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Names and Arrow types, in order; a name may be there twice.
+    rows : int or None
+        How many, where that is known without reading.
+    """
+
+    schema: pa.Schema
+    rows: int | None
+
+    def frame(self, names: Iterable[str]) -> pl.LazyFrame:
+        """A frame of the columns `names`, each under `label_of` it: NaN is null and zoned times are UTC.
+
+        Raises CannotCheck for a column that Polars cannot hold.
+        """
+        ...
+
+
+def label_of(schema: pa.Schema, name: str) -> str:
+    """The name of a column in the frame: any text may be a name in a batch, and some mean something to Polars."""
+    return f"c{schema.names.index(name)}"
+
+
+class PolarsBackend:
+    """The `Backend` of files and frames; see `millrace.validation.backend.Backend`."""
+
+    unsupported: frozenset[str] = frozenset()
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self.names: Sequence[str] = columns.schema.names
+
+    def type_of(self, column: str) -> pa.DataType:
+        return self._columns.schema.field(self._columns.schema.names.index(column)).type
+
+    def compute(self, scopes: Scopes) -> Mapping[Expr | None, Mapping[Expr, Any]]:
+        found: dict[Expr | None, dict[Expr, Any]] = {where: {} for where in scopes}
+        wanted: list[tuple[Expr | None, Expr]] = []
+        for where, figures in scopes.items():
+            for figure in dict.fromkeys(figures):
+                is_known, value = self._known(where, figure)
+                if is_known:
+                    found[where][figure] = value
+                else:
+                    wanted.append((where, figure))
+        if wanted:
+            for (where, figure), value in zip(wanted, self._selected(wanted), strict=True):
+                found[where][figure] = value
+        return found
+
+    def examples(
+        self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int | None
+    ) -> list[tuple[int | None, tuple[Any, ...]]]:
+        rows = self._broken(unexpected, shown, where)
+        found = _collected(rows if limit is None else rows.head(limit)).sort(_ROW)
+        return [(row[0], tuple(row[1:])) for row in found.iter_rows()]
+
+    def frequent(
+        self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int
+    ) -> list[tuple[tuple[Any, ...], int]]:
+        names = [f"v{number}" for number in range(len(shown))]
+        counts = (
+            self._broken(unexpected, shown, where)
+            .group_by(names)
+            .agg(pl.len().alias("count"), pl.col(_ROW).min())
+            .sort(["count", _ROW], descending=[True, False])
+            .head(limit)
+        )
+        return [(tuple(row[:-1]), row[-1]) for row in _collected(counts.select(*names, "count")).iter_rows()]
+
+    def _known(self, where: Expr | None, figure: Expr) -> tuple[bool, Any]:
+        if where is None and self._columns.rows is not None and figure in (ROWS, Expr("count_if", (TRUE,))):
+            return True, self._columns.rows
+        return figure == Expr("count_if", (FALSE,)), 0
+
+    def _selected(self, wanted: Sequence[tuple[Expr | None, Expr]]) -> list[Any]:
+        try:
+            frame, compilers = self._prepared([where for where, _ in wanted], [figure for _, figure in wanted])
+            # Labels may hold any text of the suite; the frame gets plain names.
+            selected = [
+                compile_figure(compilers[where], figure).alias(f"f{number}")
+                for number, (where, figure) in enumerate(wanted)
+            ]
+            row = _collected(frame.select(selected)).row(0)
+        except _FAILURES as error:
+            raise CannotCheck(_reason(error)) from error
+        return [_python(figure, value) for (_, figure), value in zip(wanted, row, strict=True)]
+
+    def _broken(self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None) -> pl.LazyFrame:
+        frame, compilers = self._prepared([where], [unexpected, *shown])
+        compiler = compilers[where]
+        is_broken = compiler.compile(unexpected)
+        if compiler.condition is not None:
+            is_broken = is_broken & compiler.condition
+        values = [compiler.compile(expr).alias(f"v{number}") for number, expr in enumerate(shown)]
+        marked = frame.with_row_index(_ROW).select(_ROW, is_broken.alias("is_broken"), *values)
+        return marked.filter("is_broken").drop("is_broken")
+
+    def _prepared(
+        self, wheres: Sequence[Expr | None], exprs: Sequence[Expr]
+    ) -> tuple[pl.LazyFrame, dict[Expr | None, RowCompiler]]:
+        names = {name for expr in (*exprs, *wheres) if expr is not None for name in expr.columns()}
+        frame = self._columns.frame(sorted(names))
+        labels = {name: label_of(self._columns.schema, name) for name in names}
+        plain = RowCompiler(labels, dict(frame.collect_schema()))
+        compilers: dict[Expr | None, RowCompiler] = {None: plain}
+        for where in wheres:
+            if where is not None and where not in compilers:
+                compilers[where] = RowCompiler(plain.labels, plain.types, plain.compile(where))
+        return frame, compilers
+
+
+def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
+    """A figure over the rows where the compiler's condition is true, as a Polars expression."""
+    condition = compiler.condition
+    if figure.op == "rows" or figure.args[0] == TRUE:
+        return pl.len() if condition is None else condition.sum()
+    if figure.op == "count_if":
+        truth = compiler.compile(figure.args[0])
+        return (truth if condition is None else truth & condition).sum()
+    if figure.op == "distinct" and len(figure.args) > 1:
+        parts = [compiler.compile(value) for value in figure.args]
+        together = pl.all_horizontal([part.is_not_null() for part in parts])
+        keys = pl.struct(part.alias(f"k{number}") for number, part in enumerate(parts))
+        return keys.filter(together if condition is None else together & condition).n_unique()
+    values, dtype = compiler.masked(compiler.compile(figure.args[0])), compiler.type_of(figure.args[0])
+    if figure.op == "sum" and dtype is not None and dtype.is_integer():
+        return values.cast(pl.Int128).sum()
+    if figure.op in ("mean", "stdev", "quantile") and dtype is not None and dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    if figure.op not in _FIGURES:
+        raise CannotCheck(f"unsupported: '{figure.op}' is no figure of a batch")
+    return _FIGURES[figure.op](values, *figure.args[1:])
+
+
+_FIGURES: dict[str, Callable[..., pl.Expr]] = {
+    "min": lambda values: values.min(),
+    "max": lambda values: values.max(),
+    "sum": lambda values: values.sum(),
+    "mean": lambda values: values.mean(),
+    "stdev": lambda values: values.std(ddof=1),
+    "quantile": lambda values, share, between: values.quantile(share, interpolation=between),
+    "distinct": lambda values: values.drop_nulls().n_unique(),
+    "levels": lambda values: values.drop_nulls().alias("value").value_counts(sort=True, name="count").implode(),
+}
+
+
+def _python(figure: Expr, value: Any) -> Any:
+    if figure.op != "levels":
+        return value
+    return [(level["value"], level["count"]) for level in value or ()]
+
+
+def _collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    return frame.collect(engine="streaming")
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
