@@ -67,9 +67,9 @@ class ResultFormat:
                 '{"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]}',
             )
         names = facts.get("unexpected_index_column_names")
-        facts["result_format"] = _level(facts.get("result_format", "SUMMARY"))
-        facts["unexpected_index_column_names"] = tuple(names) if names else None
-        return cls(**facts)
+        level = _level(facts.get("result_format", "SUMMARY"))
+        column_names = tuple(names) if names else None
+        return cls(**{**facts, "result_format": level, "unexpected_index_column_names": column_names})
 
     @property
     def level(self) -> Level:
