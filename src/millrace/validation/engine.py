@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from millrace.core.clock import to_text
 from millrace.core.errors import DataError
@@ -17,12 +18,11 @@ from millrace.validation.expression import ROWS, Expr
 from millrace.validation.frames import open_batch
 from millrace.validation.json_form import json_ready
 from millrace.validation.result import ExpectationResult, ValidationResult
+from millrace.validation.result_format import ResultFormat
 from millrace.validation.signatures import argument_mistakes, unsupported_parts
 from millrace.validation.suite import Expectation, Suite
 from millrace.validation.table_rules import TABLE_RULES
 from millrace.validation.value_rules import VALUE_RULES
-
-ResultFormat = Literal["BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"]
 
 RULES = {**TABLE_RULES, **AGGREGATE_RULES, **VALUE_RULES}
 
@@ -31,7 +31,7 @@ def validate(
     data: Any,
     suite: Suite,
     *,
-    result_format: ResultFormat = "SUMMARY",
+    result_format: str | Mapping[str, Any] | ResultFormat = "SUMMARY",
     at: datetime | None = None,
     tables: Mapping[str, Any] | None = None,
 ) -> ValidationResult:
@@ -46,8 +46,9 @@ def validate(
         n rows: an Arrow table or reader, a pandas or polars frame, a mapping of columns, the path of a Parquet or CSV
         file or of a folder of them, or anything that is a `millrace.validation.backend.Backend`.
     suite : Suite
-    result_format : {"BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"}
-        GX's levels of detail. COMPLETE lists every unexpected value and its row.
+    result_format : {"BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"} or mapping
+        GX's levels of detail, or its object of settings, see `ResultFormat`. COMPLETE lists every unexpected value
+        and its row.
     at : datetime, optional
         Time of the validation, for the report.
     tables : mapping of str to data, optional
@@ -56,8 +57,10 @@ def validate(
     Raises
     ------
     DataError
-        VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be read.
+        VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be read; VALID-50 when
+        `result_format` is none.
     """
+    form = ResultFormat.of(result_format)
     rules = list(suite.expectations)
     backend = open_batch(data)
     batch = Batch(backend, {name: _count_of(table) for name, table in (tables or {}).items()})
@@ -67,16 +70,20 @@ def validate(
     rows, findings = figures.rows_and_findings(checks)
     problems = add_examples(
         backend,
-        [(check, findings[id(check)], figures.of(check)) for check in checks if id(check) in findings],
-        result_format,
+        [
+            (rule, item, findings[id(item)], figures.of(item))
+            for rule, item in zip(rules, compiled, strict=True)
+            if isinstance(item, Check) and id(item) in findings
+        ],
+        form,
     )
     problems = {**figures.broken, **problems}
     results = [
         item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), problems.get(id(item)))
         for rule, item in zip(rules, compiled, strict=True)
     ]
-    if result_format == "BOOLEAN_ONLY":
-        results = [ExpectationResult(r.expectation, r.success, {}, r.problem, r.is_unsupported) for r in results]
+    if form.level == "BOOLEAN_ONLY":
+        results = [_verdict_alone(result) for result in results]
     return ValidationResult(suite.name, rows, results, suite.id, to_text(at) if at else None)
 
 
@@ -169,6 +176,13 @@ def _refuse_unsupported(backend: Backend, check: Check) -> None:
     lacking = sorted({op for figure in asked for op in figure.operations()} & backend.unsupported)
     if lacking:
         raise CannotCheck(f"unsupported: rows there cannot be asked for '{lacking[0]}'")
+
+
+def _verdict_alone(result: ExpectationResult) -> ExpectationResult:
+    asked = (
+        ("unexpected_index_query", "unexpected_index_column_names") if "unexpected_index_query" in result.result else ()
+    )
+    return replace(result, result={name: result.result[name] for name in asked if name in result.result})
 
 
 def _result(rule: Expectation, finding: Finding | None, problem: str | None) -> ExpectationResult:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from millrace.validation.engine import ResultFormat, validate
+from millrace.validation.engine import validate
 from millrace.validation.frames import to_table
 from millrace.validation.result import ValidationResult
 from millrace.validation.suite import Suite
@@ -37,7 +37,7 @@ class DataValidator:
         self.label = label
         self.last_result: ValidationResult | None = None
 
-    def validate(self, data: Any, *, result_format: ResultFormat = "SUMMARY") -> ValidationResult:
+    def validate(self, data: Any, *, result_format: str | Mapping[str, Any] = "SUMMARY") -> ValidationResult:
         """What the suite finds in a pandas, polars or Arrow table."""
         self.last_result = validate(to_table(data), self.suite, result_format=result_format)
         return self.last_result
