@@ -64,7 +64,7 @@ def validate(
     rules = list(suite.expectations)
     backend = open_batch(data)
     batch = Batch(backend, {name: _count_of(table) for name, table in (tables or {}).items()})
-    compiled = [_compile(batch, rule) for rule in rules]
+    compiled = [compile_rule(batch, rule) for rule in rules]
     figures = Figures(backend)
     checks = [item for item in compiled if isinstance(item, Check)]
     rows, findings = figures.rows_and_findings(checks)
@@ -156,7 +156,8 @@ def _count_of(data: Any) -> Any:
     return lambda: open_batch(data).compute({None: [ROWS]})[None][ROWS]
 
 
-def _compile(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
+def compile_rule(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
+    """What `rule` asks of the batch, or the failed result that says why it cannot be asked."""
     unsupported = unsupported_parts(rule.type, rule.kwargs)
     if unsupported:
         return ExpectationResult(rule, False, {}, f"unsupported: {'; '.join(unsupported)}", is_unsupported=True)
