@@ -83,14 +83,28 @@ TRUE, FALSE, MISSING = literal(True), literal(False), literal(None)
 
 
 def all_of(*truths: Expr) -> Expr:
-    return truths[0] if len(truths) == 1 else Expr("and", truths)
+    """All are true; constants are worked out, as a backend may not know how many rows a constant is for."""
+    open_ones = tuple(truth for truth in truths if truth != TRUE)
+    if FALSE in open_ones:
+        return FALSE
+    if len(open_ones) < 2:
+        return open_ones[0] if open_ones else TRUE
+    return Expr("and", open_ones)
 
 
 def any_of(*truths: Expr) -> Expr:
-    return truths[0] if len(truths) == 1 else Expr("or", truths)
+    """One is true at least."""
+    open_ones = tuple(truth for truth in truths if truth != FALSE)
+    if TRUE in open_ones:
+        return TRUE
+    if len(open_ones) < 2:
+        return open_ones[0] if open_ones else FALSE
+    return Expr("or", open_ones)
 
 
 def negate(truth: Expr) -> Expr:
+    if truth in (TRUE, FALSE):
+        return TRUE if truth == FALSE else FALSE
     return Expr("not", (truth,))
 
 
