@@ -8,6 +8,7 @@ from typing import Any
 from millrace.cli.data_batch import find_source
 from millrace.cli.data_checks import add_checks
 from millrace.cli.data_drift import add_drift
+from millrace.cli.data_profile import add_profile
 from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import print_json
 
@@ -22,6 +23,7 @@ def add(commands: Any) -> None:
     freeze.add_argument("--start", type=a_time, metavar="TIME", help="rows from here on (ISO 8601; default: all)")
     freeze.add_argument("--end", type=a_time, metavar="TIME", help="rows before here (default: now)")
     add_checks(data)
+    add_profile(data)
     add_drift(data)
 
 

@@ -4,55 +4,90 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.cli.options import open_project
-from millrace.core.errors import DataError, did_you_mean
+from millrace.core.errors import DataError, ProjectError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.data.scan import Scan
     from millrace.data.source import Source
     from millrace.validation.suite import Suite
+
+
+@dataclass(frozen=True)
+class NamedBatch:
+    """What a command is to look at. Rows of a source are those of events up to now."""
+
+    source: Source
+    root: Path
+    end: datetime | None
+    is_file: bool
+
+    def read(self) -> pa.Table:
+        """All rows. Raises as `read_source`."""
+        from millrace.data.read import read_source
+
+        return read_source(self.source, root=self.root, end=self.end)
+
+    def scan(self) -> Scan:
+        """The rows piece by piece. Raises as `scan_source`."""
+        from millrace.data.scan import scan_source
+
+        return scan_source(self.source, root=self.root, end=self.end)
+
+
+def find_batch(options: argparse.Namespace) -> NamedBatch:
+    """The file or the source that `options.batch` names; a folder that is no source is a folder of files.
+
+    Raises
+    ------
+    DataError
+        DATA-43 when it is neither.
+    ProjectError
+        Those of `load_project`, when it can only be a source.
+    """
+    from millrace.core.clock import SystemClock
+    from millrace.data.location import file_kind
+
+    path = Path(options.batch)
+    if path.is_file() or file_kind(path) is not None or len(path.parts) > 1:
+        return _file(options.batch)
+    try:
+        project = open_project(options)
+    except ProjectError as error:
+        if path.is_dir() and error.code == "PROJ-01":
+            return _file(options.batch)
+        raise
+    if path.is_dir() and options.batch not in project.sources:
+        return _file(options.batch)
+    source = find_source(options.batch, project.sources)
+    return NamedBatch(source, project.root, SystemClock().now() if source.event_time else None, is_file=False)
 
 
 def read_batch(options: argparse.Namespace) -> tuple[pa.Table, Suite]:
     """The rows of `options.batch`, and the suite that judges them: the one named, else the source's own."""
-    from millrace.data.location import file_kind
     from millrace.validation.suite import Suite
 
     given = Suite.load(options.suite) if options.suite else None
-    path = Path(options.batch)
-    if path.is_file() or file_kind(path) is not None or len(path.parts) > 1:
-        if given is None:
-            raise _no_suite(f"'{path.name}' is a file, and no suite was named")
-        return read_file(options.batch), given
-    project = open_project(options)
-    if path.is_dir() and options.batch not in project.sources and given is not None:
-        return read_file(options.batch), given
-    source = find_source(options.batch, project.sources)
-    own = source.suite
+    batch = find_batch(options)
+    own = batch.source.suite
+    if given is None and batch.is_file:
+        raise _no_suite(f"'{Path(options.batch).name}' is a file, and no suite was named")
     if given is None and own is None:
-        raise _no_suite(f"the source '{source.name}' has no suite, and none was named")
-    suite = given or (own if isinstance(own, Suite) else Suite.load(project.root / own))
-    return _read_until_now(source, project.root), suite
-
-
-def _read_until_now(source: Source, root: Path) -> pa.Table:
-    from millrace.core.clock import SystemClock
-    from millrace.data.read import read_source
-
-    return read_source(source, root=root, end=SystemClock().now() if source.event_time else None)
+        raise _no_suite(f"the source '{batch.source.name}' has no suite, and none was named")
+    suite = given or (own if isinstance(own, Suite) else Suite.load(batch.root / own))
+    return batch.read(), suite
 
 
 def read_file(path: str) -> pa.Table:
     """The rows of a Parquet or CSV file, or a folder of them."""
-    from millrace.data.read import read_source
-    from millrace.data.source import Source
-
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem)
-    return read_source(Source(f"file_{name}", path, place="command line"), root=Path.cwd())
+    return _file(path).read()
 
 
 def find_source(name: str, sources: Any) -> Source:
@@ -63,6 +98,13 @@ def find_source(name: str, sources: Any) -> Source:
         )
     found: Source = sources[name]
     return found
+
+
+def _file(path: str) -> NamedBatch:
+    from millrace.data.source import Source
+
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem)
+    return NamedBatch(Source(f"file_{name}", path, place="command line"), Path.cwd(), None, is_file=True)
 
 
 def _no_suite(what: str) -> DataError:

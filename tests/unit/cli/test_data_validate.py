@@ -160,3 +160,19 @@ def test_a_parameter_that_is_not_name_and_value_is_refused(folder, run):
         run("people.parquet", "--suite", "suite.json", "--parameter", "limit")
 
     assert end.value.code == 2
+
+
+def test_a_profile_is_told_as_text_json_and_page(folder, capsys):
+    assert main(["data", "profile", "people.parquet", "--report", "page.html", "facts.json"]) == 0
+    text = capsys.readouterr().out
+    assert main(["data", "profile", "people.parquet", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+
+    assert text.startswith("3 rows, 2 columns\n")
+    assert "\x07" not in text
+    assert "\x1b" not in text
+    assert facts == json.loads((folder / "facts.json").read_text())
+    assert [column["missing"] for column in facts["columns"]] == [0, 1]
+    page = Page((folder / "page.html").read_text(encoding="utf-8"))
+    assert (page.open, page.outside) == ([], [])
+    assert "script" not in page.tags
