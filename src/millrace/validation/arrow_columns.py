@@ -16,19 +16,25 @@ class ArrowColumns:
     """`table` as `millrace.validation.polars_backend.Columns`."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.schema: pa.Schema = table.schema
+        self.names: list[str] = table.column_names
         self.rows: int | None = table.num_rows
         self._table = table
         self._series: dict[str, pl.Series] = {}
 
+    def type_of(self, name: str) -> pa.DataType:
+        return self._table.schema.field(self.names.index(name)).type
+
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
         return pl.DataFrame([self._converted(name) for name in names]).lazy()
 
+    def refuse_damage(self, names: Iterable[str]) -> None:
+        """Nothing: a table in memory is whole."""
+
     def _converted(self, name: str) -> pl.Series:
-        label = label_of(self.schema, name)
+        label = label_of(self.names, name)
         if label not in self._series:
             try:
-                self._series[label] = as_series(label, self._table.column(self.schema.names.index(name)))
+                self._series[label] = as_series(label, self._table.column(self.names.index(name)))
             except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:
                 raise CannotCheck(f"the column '{name}' cannot be read: {str(error).splitlines()[0]}") from error
         return self._series[label]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,14 +12,28 @@ import pyarrow as pa
 from millrace.core.errors import DataError
 from millrace.validation.arrow_columns import ArrowColumns
 from millrace.validation.backend import Backend
+from millrace.validation.files import open_files
+from millrace.validation.lazy_columns import LazyColumns, SpooledColumns
 from millrace.validation.polars_backend import PolarsBackend
 
 
 def open_batch(data: Any) -> Backend:
-    """Rows in any form as a backend that rules can ask. Raises like `to_table`."""
+    """Rows in any form as a backend that rules can ask. Nothing is read that no rule asks for.
+
+    Raises
+    ------
+    DataError
+        VALID-05 for anything that is not a table; VALID-10 to VALID-13 for files that cannot be read.
+    """
     if hasattr(data, "compute") and hasattr(data, "unsupported"):
         backend: Backend = data
         return backend
+    if isinstance(data, (str, Path)):
+        return PolarsBackend(open_files(Path(data)))
+    if isinstance(data, pl.LazyFrame):
+        return PolarsBackend(LazyColumns(data))
+    if isinstance(data, pa.RecordBatchReader):
+        return PolarsBackend(SpooledColumns(data))
     return PolarsBackend(ArrowColumns(to_table(data)))
 
 
@@ -54,6 +69,10 @@ def to_table(data: Any) -> pa.Table:
 
 
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:
+    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
+        # Arrow takes zoned times by a way that pandas warns of.
+        moments = pa.array(values.dt.tz_convert("UTC").dt.tz_localize(None), from_pandas=True)
+        return moments.cast(pa.timestamp(moments.type.unit, "UTC"))
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):

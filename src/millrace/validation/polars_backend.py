@@ -28,26 +28,45 @@ class Columns(Protocol):
 
     Attributes
     ----------
-    schema : pyarrow.Schema
-        Names and Arrow types, in order; a name may be there twice.
+    names : list of str
+        In order; a name may be there twice.
     rows : int or None
         How many, where that is known without reading.
     """
 
-    schema: pa.Schema
+    names: list[str]
     rows: int | None
 
+    def type_of(self, name: str) -> pa.DataType:
+        """Arrow type of a column that is there."""
+        ...
+
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
-        """A frame of the columns `names`, each under `label_of` it: NaN is null and zoned times are UTC.
+        """A frame of the columns `names`, each under `label_of` it and as `plain_values`.
 
         Raises CannotCheck for a column that Polars cannot hold.
         """
         ...
 
+    def refuse_damage(self, names: Iterable[str]) -> None:
+        """Raise DataError VALID-10 when the values of `names` cannot be read at all."""
+        ...
 
-def label_of(schema: pa.Schema, name: str) -> str:
+
+def label_of(names: Sequence[str], name: str) -> str:
     """The name of a column in the frame: any text may be a name in a batch, and some mean something to Polars."""
-    return f"c{schema.names.index(name)}"
+    return f"c{names.index(name)}"
+
+
+def plain_values(values: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """`values` with NaN as null, zoned times in UTC, and categories as the text they stand for."""
+    if dtype.is_float():
+        return values.fill_nan(None)
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return values.dt.convert_time_zone("UTC")
+    if dtype in (pl.Categorical, pl.Enum):
+        return values.cast(pl.String)
+    return values.cast(pl.Float64) if dtype == pl.Null else values
 
 
 class PolarsBackend:
@@ -57,10 +76,10 @@ class PolarsBackend:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self.names: Sequence[str] = columns.schema.names
+        self.names: Sequence[str] = columns.names
 
     def type_of(self, column: str) -> pa.DataType:
-        return self._columns.schema.field(self._columns.schema.names.index(column)).type
+        return self._columns.type_of(column)
 
     def compute(self, scopes: Scopes) -> Mapping[Expr | None, Mapping[Expr, Any]]:
         found: dict[Expr | None, dict[Expr, Any]] = {where: {} for where in scopes}
@@ -80,22 +99,25 @@ class PolarsBackend:
     def examples(
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int | None
     ) -> list[tuple[int | None, tuple[Any, ...]]]:
-        rows = self._broken(unexpected, shown, where)
-        found = _collected(rows if limit is None else rows.head(limit)).sort(_ROW)
+        def read(rows: pl.LazyFrame) -> pl.DataFrame:
+            return _collected(rows if limit is None else rows.head(limit)).sort(_ROW)
+
+        found = self._looked(unexpected, shown, where, read)
         return [(row[0], tuple(row[1:])) for row in found.iter_rows()]
 
     def frequent(
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int
     ) -> list[tuple[tuple[Any, ...], int]]:
         names = [f"v{number}" for number in range(len(shown))]
-        counts = (
-            self._broken(unexpected, shown, where)
-            .group_by(names)
-            .agg(pl.len().alias("count"), pl.col(_ROW).min())
-            .sort(["count", _ROW], descending=[True, False])
-            .head(limit)
-        )
-        return [(tuple(row[:-1]), row[-1]) for row in _collected(counts.select(*names, "count")).iter_rows()]
+
+        def read(rows: pl.LazyFrame) -> pl.DataFrame:
+            counts = rows.group_by(names).agg(pl.len().alias("count"), pl.col(_ROW).min())
+            # Only the first of the most frequent leave the engine.
+            first = counts.sort(["count", _ROW], descending=[True, False]).head(limit)
+            return _collected(first.select(*names, "count"))
+
+        found = self._looked(unexpected, shown, where, read)
+        return [(tuple(row[:-1]), row[-1]) for row in found.iter_rows()]
 
     def _known(self, where: Expr | None, figure: Expr) -> tuple[bool, Any]:
         if where is None and self._columns.rows is not None and figure in (ROWS, Expr("count_if", (TRUE,))):
@@ -112,8 +134,21 @@ class PolarsBackend:
             ]
             row = _collected(frame.select(selected)).row(0)
         except _FAILURES as error:
+            self._columns.refuse_damage(_columns_of(figure for _, figure in wanted))
             raise CannotCheck(_reason(error)) from error
         return [_python(figure, value) for (_, figure), value in zip(wanted, row, strict=True)]
+
+    def _looked(
+        self,
+        unexpected: Expr,
+        shown: Sequence[Expr],
+        where: Expr | None,
+        read: Callable[[pl.LazyFrame], pl.DataFrame],
+    ) -> pl.DataFrame:
+        try:
+            return read(self._broken(unexpected, shown, where))
+        except _FAILURES as error:
+            raise CannotCheck(_reason(error)) from error
 
     def _broken(self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None) -> pl.LazyFrame:
         frame, compilers = self._prepared([where], [unexpected, *shown])
@@ -128,9 +163,9 @@ class PolarsBackend:
     def _prepared(
         self, wheres: Sequence[Expr | None], exprs: Sequence[Expr]
     ) -> tuple[pl.LazyFrame, dict[Expr | None, RowCompiler]]:
-        names = {name for expr in (*exprs, *wheres) if expr is not None for name in expr.columns()}
-        frame = self._columns.frame(sorted(names))
-        labels = {name: label_of(self._columns.schema, name) for name in names}
+        names = _columns_of(expr for expr in (*exprs, *wheres) if expr is not None)
+        frame = self._columns.frame(names)
+        labels = {name: label_of(self._columns.names, name) for name in names}
         plain = RowCompiler(labels, dict(frame.collect_schema()))
         compilers: dict[Expr | None, RowCompiler] = {None: plain}
         for where in wheres:
@@ -172,6 +207,10 @@ _FIGURES: dict[str, Callable[..., pl.Expr]] = {
     "distinct": lambda values: values.drop_nulls().n_unique(),
     "levels": lambda values: values.drop_nulls().alias("value").value_counts(sort=True, name="count").implode(),
 }
+
+
+def _columns_of(exprs: Iterable[Expr]) -> list[str]:
+    return sorted({name for expr in exprs for name in expr.columns()})
 
 
 def _python(figure: Expr, value: Any) -> Any:

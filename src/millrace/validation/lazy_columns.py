@@ -1,0 +1,77 @@
+"""The columns of a lazy Polars frame, and of a stream that can be read only once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from millrace.core.errors import DataError
+from millrace.validation.polars_backend import label_of, plain_values
+
+
+class LazyColumns:
+    """A lazy frame as `millrace.validation.polars_backend.Columns`; it is run in streams and never held whole.
+
+    Raises
+    ------
+    DataError
+        VALID-10 when the frame has no schema, such as one on a file that is not there.
+    """
+
+    def __init__(self, frame: pl.LazyFrame, rows: int | None = None) -> None:
+        self._frame = frame
+        try:
+            self._types = frame.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(error) from error
+        self.names: list[str] = self._types.names()
+        self.rows = rows
+
+    def type_of(self, name: str) -> pa.DataType:
+        return pl.Series(name, [], dtype=self._types[name]).to_arrow().type
+
+    def frame(self, names: Iterable[str]) -> pl.LazyFrame:
+        return self._frame.select(
+            plain_values(pl.nth(self.names.index(name)), self._types[name]).alias(label_of(self.names, name))
+            for name in names
+        )
+
+    def refuse_damage(self, names: Iterable[str]) -> None:
+        """Raise DataError VALID-10 when the frame cannot be run."""
+        try:
+            self.frame(names).select(pl.all().null_count()).collect(engine="streaming")
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            raise _unreadable(error) from error
+
+
+class SpooledColumns(LazyColumns):
+    """A reader of record batches, written to a temporary file, since rules may look twice."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        folder = tempfile.mkdtemp(prefix="millrace-batch-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        file, rows = Path(folder) / "rows.arrow", 0
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+        self._schema = reader.schema
+        super().__init__(pl.scan_ipc(file), rows)
+
+    def type_of(self, name: str) -> pa.DataType:
+        return self._schema.field(self.names.index(name)).type
+
+
+def _unreadable(error: BaseException) -> DataError:
+    return DataError(
+        "VALID-10",
+        f"the lazy frame cannot be run: {(str(error).splitlines() or ['damaged'])[0]}",
+        why="a file behind it is not there or damaged, or one of its expressions fails",
+        fix="run frame.collect() to see the whole of it",
+    )
