@@ -1,0 +1,145 @@
+"""Rules on a batch as a whole: told apart, scored otherwise, estimated worse. Pure functions of recorded evidence.
+
+Each has its own small chance of a false alarm, so that all together stay near the columns' own: with the defaults at
+most 0.05 + 0.01 + 0.01 of healthy batches are flagged by columns, classifier and scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from millrace.core.verdict import Outcome, Verdict
+from millrace.drift.decisions import RULE as COLUMNS
+from millrace.drift.decisions import judge_drift
+
+CLASSIFIER = "drift.classifier"
+SCORES = "drift.scores"
+PERFORMANCE = "drift.estimated_performance"
+BATCH = "drift.batch"
+
+Judge = Callable[[Mapping[str, Any]], Verdict]
+
+
+def judge_classifier(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when held-out rows are told apart beyond chance and by enough; inconclusive when that could not be asked."""
+    auc, p_value, limit = evidence["auc"], evidence["p_value"], evidence["auc_limit"]
+    if auc is None:
+        return Verdict(CLASSIFIER, "inconclusive", _not_asked(evidence), evidence)
+    if not (_is_number(auc) and _is_number(p_value)):
+        return Verdict(CLASSIFIER, "inconclusive", "the classifier gave no number", evidence)
+    is_sure = p_value <= evidence["alpha"]
+    measured = f"area under the curve {auc:.3f}, p {p_value:.2g}"
+    if is_sure and auc >= limit:
+        terms = [entry["term"] for entry in evidence["contributors"][:3]]
+        by = f", by {', '.join(terms)}" if terms else ""
+        return Verdict(CLASSIFIER, "fail", f"current rows are told from reference rows: {measured}{by}", evidence)
+    if is_sure:
+        return Verdict(CLASSIFIER, "pass", f"the difference is real but small: {measured}, limit {limit:g}", evidence)
+    return Verdict(CLASSIFIER, "pass", f"rows are not told apart beyond chance: {measured}", evidence)
+
+
+def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when the model's answers moved beyond chance and by enough; inconclusive when there are too few."""
+    tests = evidence["tests"]
+    if not tests:
+        n, m, least = evidence["n_reference"], evidence["n_current"], evidence["min_rows"]
+        return Verdict(SCORES, "inconclusive", f"{n} and {m} answers to compare, {least} of each are needed", evidence)
+    if not all(_is_number(test["p_value"]) and _is_number(test["effect"]) for test in tests):
+        return Verdict(SCORES, "inconclusive", "a test of the answers gave no number", evidence)
+    unknown = evidence["missing_current"]
+    share = unknown / evidence["n_current"]
+    moved = [
+        test
+        for test in tests
+        if test["p_value"] * len(tests) <= evidence["alpha"] and test["effect"] >= evidence["effect"]
+    ]
+    if unknown and share >= evidence["effect"]:
+        text = f"{unknown} of {evidence['n_current']} answers are no number or of no known class"
+        return Verdict(SCORES, "fail", text, evidence)
+    if moved:
+        worst = sorted(moved, key=lambda test: -test["effect"])[:3]
+        said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {test['p_value']:.2g})" for test in worst)
+        return Verdict(SCORES, "fail", f"the model's answers moved: {said}", evidence)
+    largest = max(tests, key=lambda test: float(test["effect"]))
+    text = f"the model's answers did not move by enough beyond chance: {largest['of']} by {largest['effect']:.3f}"
+    return Verdict(SCORES, "pass", text, evidence)
+
+
+def judge_estimated_performance(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when a metric's whole interval is below its limit; inconclusive when it holds the limit and is on its wrong
+    side, when scores say nothing of the truth, or when there are too few rows.
+    """
+    n, m = evidence["n_holdout"], evidence["n_current"]
+    if n < evidence["min_holdout"] or m < evidence["min_rows"]:
+        text = (
+            f"{n} holdout rows with labels and {m} current ones: "
+            f"{evidence['min_holdout']} and {evidence['min_rows']} are needed"
+        )
+        return Verdict(PERFORMANCE, "inconclusive", text, evidence)
+    error = evidence["calibration"]["mended"]["error"]
+    if not error <= evidence["calibration_limit"]:
+        text = f"the scores cannot be calibrated: even mended they are off by {error:.3f}"
+        return Verdict(PERFORMANCE, "inconclusive", text, evidence)
+    judged = {name: facts for name, facts in evidence["metrics"].items() if facts["limit"] is not None}
+    if not judged:
+        return Verdict(PERFORMANCE, "inconclusive", "no metric has both an estimate and a limit", evidence)
+    below = {name: facts for name, facts in judged.items() if facts["high"] < facts["limit"]}
+    unsure = {name: facts for name, facts in judged.items() if facts["value"] < facts["limit"] <= facts["high"]}
+    outcome: Outcome = "fail" if below else "inconclusive" if unsure else "pass"
+    said = "; ".join(_estimate(name, facts) for name, facts in (below or unsure or judged).items())
+    return Verdict(PERFORMANCE, outcome, f"without labels: {said}", evidence)
+
+
+def judge_batch(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when any part fails, inconclusive when any part is, else pass: columns, classifier, scores, performance."""
+    parts = judge_parts(evidence)
+    outcomes = [verdict.outcome for verdict in parts.values()]
+    outcome: Outcome = "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
+    told = [verdict.reason for verdict in parts.values() if verdict.outcome == outcome]
+    return Verdict(BATCH, outcome, "; ".join(told), evidence)
+
+
+def judge_parts(evidence: Mapping[str, Any]) -> dict[str, Verdict]:
+    """The verdict of each part that was measured, by name: columns, classifier, scores, estimated_performance."""
+    parts = {"columns": judge_drift(evidence)}
+    parts |= {name: judge(evidence[name]) for name, judge in PARTS.items() if evidence.get(name) is not None}
+    return parts
+
+
+PARTS: dict[str, Judge] = {
+    "classifier": judge_classifier,
+    "scores": judge_scores,
+    "estimated_performance": judge_estimated_performance,
+}
+"""What a batch's evidence may hold beside its columns, and the rule for each."""
+
+BATCH_DECISIONS: dict[str, Judge] = {
+    CLASSIFIER: judge_classifier,
+    SCORES: judge_scores,
+    PERFORMANCE: judge_estimated_performance,
+    BATCH: judge_batch,
+}
+
+
+def _estimate(name: str, facts: Mapping[str, Any]) -> str:
+    text = f"estimated {name} {facts['value']:.3f} ({facts['low']:.3f} to {facts['high']:.3f})"
+    if facts["at_deploy"] is not None:
+        text += f", {facts['at_deploy']:.3f} on the holdout"
+    return f"{text}, limit {facts['limit']:.3f}"
+
+
+def _not_asked(evidence: Mapping[str, Any]) -> str:
+    for side in ("reference", "current"):
+        rows = evidence[f"rows_{side}"]
+        if rows < evidence["min_rows"]:
+            return f"{rows} {side} rows are fewer than {evidence['min_rows']}"
+    return "no column can be weighed: none is the same on both sides, and neither constant nor an identifier"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+__all__ = ["BATCH", "BATCH_DECISIONS", "CLASSIFIER", "COLUMNS", "PARTS", "PERFORMANCE", "SCORES", "judge_batch"]
