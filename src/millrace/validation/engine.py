@@ -7,24 +7,38 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from millrace.core.clock import to_text
+from millrace.core.clock import SystemClock, to_text
 from millrace.core.errors import DataError
 from millrace.validation.aggregate_rules import AGGREGATE_RULES
 from millrace.validation.backend import Backend, CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.check import Check, Finding, Values
+from millrace.validation.conditions import row_filter
+from millrace.validation.date_rules import DATE_RULES
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.frames import open_batch
 from millrace.validation.json_form import json_ready
+from millrace.validation.pair_rules import PAIR_RULES
+from millrace.validation.parameters import NoValue, fill, is_parameter, parameter_names
+from millrace.validation.record_rules import RECORD_RULES
 from millrace.validation.result import ExpectationResult, ValidationResult
 from millrace.validation.result_format import ResultFormat
 from millrace.validation.signatures import argument_mistakes, unsupported_parts
 from millrace.validation.suite import Expectation, Suite
 from millrace.validation.table_rules import TABLE_RULES
+from millrace.validation.text_rules import TEXT_RULES
 from millrace.validation.value_rules import VALUE_RULES
 
-RULES = {**TABLE_RULES, **AGGREGATE_RULES, **VALUE_RULES}
+RULES = {
+    **TABLE_RULES,
+    **AGGREGATE_RULES,
+    **VALUE_RULES,
+    **TEXT_RULES,
+    **DATE_RULES,
+    **PAIR_RULES,
+    **RECORD_RULES,
+}
 
 
 def validate(
@@ -34,6 +48,7 @@ def validate(
     result_format: str | Mapping[str, Any] | ResultFormat = "SUMMARY",
     at: datetime | None = None,
     tables: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> ValidationResult:
     """What every rule of `suite` finds in `data`. Never raises on what the batch holds.
 
@@ -50,9 +65,12 @@ def validate(
         GX's levels of detail, or its object of settings, see `ResultFormat`. COMPLETE lists every unexpected value
         and its row.
     at : datetime, optional
-        Time of the validation, for the report.
+        Time of the validation, for the report and for ``now()`` in suite parameters; the present without it.
     tables : mapping of str to data, optional
         Tables that rules name, such as ``other_table_name``.
+    parameters : mapping of str to value, optional
+        Values of the suite parameters, ``{"$PARAMETER": "name"}``. A rule with one that is not there fails and
+        names it.
 
     Raises
     ------
@@ -61,10 +79,10 @@ def validate(
         `result_format` is none.
     """
     form = ResultFormat.of(result_format)
-    rules = list(suite.expectations)
+    rules = [filled_rule(rule, parameters or {}, at) for rule in suite.expectations]
     backend = open_batch(data)
     batch = Batch(backend, {name: _count_of(table) for name, table in (tables or {}).items()})
-    compiled = [compile_rule(batch, rule) for rule in rules]
+    compiled = [compile_rule(batch, rule, parameters) for rule in rules]
     figures = Figures(backend)
     checks = [item for item in compiled if isinstance(item, Check)]
     rows, findings = figures.rows_and_findings(checks)
@@ -84,7 +102,9 @@ def validate(
     ]
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
-    return ValidationResult(suite.name, rows, results, suite.id, to_text(at) if at else None)
+    return ValidationResult(
+        suite.name, rows, results, suite.id, to_text(at) if at else None, json_ready(dict(parameters or {}))
+    )
 
 
 class Figures:
@@ -156,7 +176,20 @@ def _count_of(data: Any) -> Any:
     return lambda: open_batch(data).compute({None: [ROWS]})[None][ROWS]
 
 
-def compile_rule(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
+def filled_rule(rule: Expectation, parameters: Mapping[str, Any], at: datetime | None = None) -> Expectation:
+    """`rule` with values in place of its parameters; one that lacks a value stays as it is."""
+    if not any(map(is_parameter, rule.kwargs.values())):
+        return rule
+    try:
+        kwargs, _ = fill(rule.kwargs, parameters, at or SystemClock().now())
+    except NoValue:
+        return rule
+    return replace(rule, kwargs=kwargs)
+
+
+def compile_rule(
+    batch: Batch, rule: Expectation, parameters: Mapping[str, Any] | None = None
+) -> Check | ExpectationResult:
     """What `rule` asks of the batch, or the failed result that says why it cannot be asked."""
     unsupported = unsupported_parts(rule.type, rule.kwargs)
     if unsupported:
@@ -165,8 +198,15 @@ def compile_rule(batch: Batch, rule: Expectation) -> Check | ExpectationResult:
     if mistakes:
         return ExpectationResult(rule, False, {}, f"the rule is not written right: it {'; it '.join(mistakes)}")
     try:
-        check = RULES[rule.type](batch, {name: value for name, value in rule.kwargs.items() if value is not None})
+        if parameter_names(rule.kwargs):
+            fill(rule.kwargs, parameters or {}, SystemClock().now())
+        given = {name: value for name, value in rule.kwargs.items() if value is not None}
+        check = RULES[rule.type](batch, given)
+        if given.get("row_condition"):
+            check = replace(check, where=row_filter(batch, given["row_condition"], given.get("condition_parser")))
         _refuse_unsupported(batch.backend, check)
+    except NoValue as reason:
+        return ExpectationResult(rule, False, {}, str(reason))
     except CannotCheck as reason:
         return ExpectationResult(rule, False, {}, str(reason), is_unsupported=str(reason).startswith("unsupported"))
     return check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ import polars as pl
 
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr, Predicate
+from millrace.validation.portable_regex import portable_regex
 
 _MIRRORED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 _DIGITS = 38  # of Polars' decimals
@@ -143,7 +145,11 @@ class RowCompiler:
         return by_value(values, str, pl.String())
 
     def _matches(self, text: Expr, pattern: str) -> pl.Expr:
-        return self.compile(text).str.contains(pattern)
+        plain = portable_regex(pattern, end=r"\z", unicode_classes=True)
+        if plain is not None:
+            return self.compile(text).str.contains(plain)
+        search = re.compile(pattern).search
+        return by_value(self.compile(text), lambda value: search(value) is not None, pl.Boolean())
 
     def _like(self, text: Expr, pattern: str, escape: str | None) -> pl.Expr:
         return self.compile(text).str.contains(like_pattern(pattern, escape))

@@ -71,7 +71,8 @@ class ExpectationResult:
 class ValidationResult:
     """What all rules of a suite found in one batch.
 
-    `success` follows GX, all rules must hold, and is False for a batch of 0 rows. `validated_at` is ISO 8601 text.
+    `success` follows GX, all rules must hold, and is False for a batch of 0 rows. `validated_at` is ISO 8601 text;
+    `suite_parameters` are the values the suite was filled with, JSON-ready.
     """
 
     suite_name: str
@@ -79,6 +80,7 @@ class ValidationResult:
     results: Sequence[ExpectationResult]
     suite_id: str | None = None
     validated_at: str | None = None
+    suite_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:
@@ -156,7 +158,7 @@ class ValidationResult:
             "success": self.success,
             "results": [result.to_json_dict() for result in self.results],
             "suite_name": self.suite_name,
-            "suite_parameters": {},
+            "suite_parameters": dict(self.suite_parameters),
             "statistics": self.statistics,
             "meta": meta,
             "id": None,

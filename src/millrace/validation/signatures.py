@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from millrace.core.errors import did_you_mean
+from millrace.validation.parameters import is_parameter
 
 _RANGE = ("min_value", "max_value", "strict_min", "strict_max")
 
@@ -46,8 +48,33 @@ SIGNATURES: dict[str, Signature] = {
     "expect_column_values_to_be_unique": Signature(("column",), ("mostly",)),
     "expect_column_values_to_be_in_set": Signature(("column", "value_set"), ("mostly",)),
     "expect_column_values_to_not_be_in_set": Signature(("column", "value_set"), ("mostly",)),
-    "expect_column_values_to_match_regex": Signature(("column", "regex"), ("mostly",)),
+    "expect_column_values_to_match_regex": Signature(("column",), ("regex", "mostly")),
+    "expect_column_values_to_not_match_regex": Signature(("column", "regex"), ("mostly",)),
+    "expect_column_values_to_match_regex_list": Signature(("column", "regex_list"), ("match_on", "mostly")),
+    "expect_column_values_to_not_match_regex_list": Signature(("column", "regex_list"), ("mostly",)),
+    "expect_column_values_to_match_like_pattern": Signature(("column", "like_pattern"), ("escape", "mostly")),
+    "expect_column_values_to_not_match_like_pattern": Signature(("column", "like_pattern"), ("escape", "mostly")),
+    "expect_column_values_to_match_like_pattern_list": Signature(
+        ("column", "like_pattern_list"), ("match_on", "escape", "mostly")
+    ),
+    "expect_column_values_to_not_match_like_pattern_list": Signature(
+        ("column", "like_pattern_list"), ("escape", "mostly")
+    ),
+    "expect_column_values_to_match_strftime_format": Signature(("column", "strftime_format"), ("mostly",)),
+    "expect_column_values_to_be_dateutil_parseable": Signature(("column",), ("mostly",)),
+    "expect_column_values_to_be_json_parseable": Signature(("column",), ("mostly",)),
+    "expect_column_values_to_match_json_schema": Signature(("column", "json_schema"), ("mostly",)),
+    "expect_column_pair_values_to_be_equal": Signature(("column_A", "column_B"), ("ignore_row_if", "mostly")),
+    "expect_column_pair_values_a_to_be_greater_than_b": Signature(
+        ("column_A", "column_B"), ("or_equal", "ignore_row_if", "mostly")
+    ),
+    "expect_column_pair_values_to_be_in_set": Signature(
+        ("column_A", "column_B", "value_pairs_set"), ("ignore_row_if", "mostly")
+    ),
     "expect_compound_columns_to_be_unique": Signature(("column_list",), ("mostly", "ignore_row_if")),
+    "expect_multicolumn_sum_to_equal": Signature(("column_list", "sum_total"), ("ignore_row_if", "mostly")),
+    "expect_multicolumn_values_to_be_equal": Signature(("column_list",), ("ignore_row_if", "mostly")),
+    "expect_select_column_values_to_be_unique_within_record": Signature(("column_list",), ("ignore_row_if", "mostly")),
     "expect_column_min_to_be_between": _range("column"),
     "expect_column_max_to_be_between": _range("column"),
     "expect_column_mean_to_be_between": _range("column"),
@@ -58,8 +85,34 @@ SIGNATURES: dict[str, Signature] = {
     "expect_column_proportion_of_non_null_values_to_be_between": _range("column"),
 }
 
-# Arguments that steer Great Expectations itself and change no verdict.
-_HARMLESS = {"batch_id", "result_format", "catch_exceptions", "include_config", "meta", "notes", "description"}
+# Arguments that steer Great Expectations itself and change no verdict. `windows` describes where GX Cloud takes the
+# value of a parameter from: a rule that needs it without being given it fails.
+_HARMLESS = {
+    "batch_id",
+    "result_format",
+    "catch_exceptions",
+    "include_config",
+    "meta",
+    "notes",
+    "description",
+    "windows",
+}
+_CONDITION = {"row_condition", "condition_parser"}
+_WITHOUT_CONDITION = {
+    "expect_table_columns_to_match_ordered_list",
+    "expect_table_columns_to_match_set",
+    "expect_table_column_count_to_equal",
+    "expect_table_column_count_to_be_between",
+    "expect_column_to_exist",
+    "expect_column_type_to_be",
+    "expect_query_results_to_match_comparison",
+    "unexpected_rows_expectation",
+}
+
+
+def takes_condition(kind: str) -> bool:
+    """Whether a rule of type `kind` can be about some rows only."""
+    return kind not in _WITHOUT_CONDITION
 
 
 def _is_count(value: Any) -> bool:
@@ -72,11 +125,25 @@ def _is_share(value: Any) -> bool:
 
 def _is_bound(value: Any) -> bool:
     # NaN is no bound: nothing is above it, so a rule with it would pass anything.
-    return (isinstance(value, (int, float, str)) and value == value) or hasattr(value, "isoformat")
+    return (isinstance(value, (int, float, str, Decimal)) and value == value) or hasattr(value, "isoformat")
 
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(name, str) for name in value)
+
+
+def _is_texts(value: Any) -> bool:
+    return _is_names(value) and len(value) > 0
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and value == value
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -88,6 +155,18 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "type_list": (lambda value: _is_names(value) and bool(value), "a list of type names"),
     "value_set": (lambda value: isinstance(value, (list, tuple, set, frozenset)), "a list of values"),
     "regex": (lambda value: isinstance(value, str), "a regular expression"),
+    "regex_list": (_is_texts, "a list of regular expressions"),
+    "match_on": (lambda value: value in ("any", "all"), "one of any, all"),
+    "like_pattern": (lambda value: isinstance(value, str), "a pattern of LIKE"),
+    "like_pattern_list": (_is_texts, "a list of patterns of LIKE"),
+    "escape": (lambda value: isinstance(value, str) and len(value) == 1, "one character"),
+    "strftime_format": (lambda value: isinstance(value, str), "a format such as %Y-%m-%d"),
+    "json_schema": (lambda value: isinstance(value, Mapping), "a JSON schema"),
+    "column_A": (lambda value: isinstance(value, str), "a column name"),
+    "column_B": (lambda value: isinstance(value, str), "a column name"),
+    "or_equal": (lambda value: isinstance(value, bool), "true or false"),
+    "value_pairs_set": (_is_pairs, "a list of pairs of values"),
+    "sum_total": (_is_number, "a number"),
     "mostly": (_is_share, "a share between 0 and 1"),
     "value": (_is_count, "a whole number"),
     "exact_match": (lambda value: isinstance(value, bool), "true or false"),
@@ -100,6 +179,13 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "one of all_values_are_missing, any_value_is_missing, never",
     ),
 }
+# Great Expectations has other words where two columns are compared.
+_PAIR_FORMS = {
+    "ignore_row_if": (
+        lambda value: value in ("both_values_are_missing", "either_value_is_missing", "neither"),
+        "one of both_values_are_missing, either_value_is_missing, neither",
+    )
+}
 
 
 def is_supported(kind: str) -> bool:
@@ -111,16 +197,7 @@ def unsupported_parts(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
     """What of this expectation the engine cannot run, in words; such a rule is never taken as met."""
     if kind not in SIGNATURES:
         return [f"Millrace does not run {kind}; {did_you_mean(kind, SIGNATURES)}"]
-    found = [
-        f"Millrace does not run the argument {name}"
-        for name in ("row_condition", "windows")
-        if kwargs.get(name) is not None
-    ]
-    return found + [
-        f"Millrace does not fill in suite parameters, as {name} needs"
-        for name, value in kwargs.items()
-        if isinstance(value, Mapping) and any(str(key).startswith("$") for key in value)
-    ]
+    return []
 
 
 def argument_mistakes(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
@@ -130,11 +207,13 @@ def argument_mistakes(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
     found = [f"needs {name}" for name in signature.required if name not in given]
     if signature.any_of and not any(name in given for name in signature.any_of):
         found.append(f"needs {' or '.join(signature.any_of)}")
+    forms = {**_FORMS, **(_PAIR_FORMS if "column_A" in signature.names else {})}
+    known = _HARMLESS | (_CONDITION if takes_condition(kind) else set())
     for name, value in given.items():
         if name in signature.names:
-            fits, form = _FORMS[name]
-            if not fits(value):
+            fits, form = forms[name]
+            if not is_parameter(value) and not fits(value):
                 found.append(f"{name}={value!r} is not {form}")
-        elif name not in _HARMLESS | {"row_condition", "condition_parser", "windows"} and value is not False:
+        elif name not in known and value is not False:
             found.append(f"takes no {name}: {did_you_mean(name, signature.names)}")
     return found

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pyarrow import types
-
 from millrace.validation.batch import Batch, CannotCheck, as_moment
 from millrace.validation.check import Check, Finding, Rows, Values
 from millrace.validation.expression import (
@@ -16,7 +14,6 @@ from millrace.validation.expression import (
     Expr,
     all_of,
     any_of,
-    as_text,
     compare,
     count_if,
     distinct,
@@ -24,7 +21,6 @@ from millrace.validation.expression import (
     is_missing,
     is_present,
     literal,
-    matches,
     negate,
     repeated,
 )
@@ -48,30 +44,6 @@ def values_in_set(batch: Batch, kwargs: Kwargs) -> Check:
 
 def values_not_in_set(batch: Batch, kwargs: Kwargs) -> Check:
     return on_present(batch, kwargs, _is_in(batch, kwargs))
-
-
-def values_match(batch: Batch, kwargs: Kwargs) -> Check:
-    column, pattern = kwargs["column"], kwargs["regex"]
-    is_whole = types.is_integer(batch.type_of(column))
-    if batch.kind(column) not in ("text", "nothing") and not is_whole:
-        raise CannotCheck(f"{batch.describe(column)}: a regular expression needs text")
-    problem = regex_problem(pattern)
-    if problem is not None:
-        raise CannotCheck(
-            f"unsupported: the regular expression {pattern!r} (no look-around, no back-references): {problem}"
-        )
-    return on_present(batch, kwargs, negate(matches(as_text(batch.values(column)), pattern)))
-
-
-def regex_problem(pattern: str) -> str | None:
-    """What the engine's regular expressions do not take in `pattern`; None when they take it."""
-    import polars as pl
-
-    try:
-        pl.Series(["a"]).str.contains(pattern)
-    except pl.exceptions.PolarsError as error:
-        return str(error).splitlines()[0]
-    return None
 
 
 def values_unique(batch: Batch, kwargs: Kwargs) -> Check:
@@ -190,7 +162,6 @@ VALUE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_column_values_to_be_between": values_between,
     "expect_column_values_to_be_in_set": values_in_set,
     "expect_column_values_to_not_be_in_set": values_not_in_set,
-    "expect_column_values_to_match_regex": values_match,
     "expect_column_values_to_be_unique": values_unique,
     "expect_column_values_to_not_be_null": values_present,
     "expect_column_values_to_be_null": values_missing,

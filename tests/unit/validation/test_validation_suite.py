@@ -89,7 +89,7 @@ def test_a_built_suite_has_the_gx_form():
     ("code", "words", "build"),
     [
         ("PROJ-30", "expect_column_values_to_be_between", lambda s: s.expect_column_value_to_be_between("a", 1)),
-        ("PROJ-30", "row_condition", lambda s: s.expect_column_values_to_be_unique("a", row_condition="b > 1")),
+        ("PROJ-31", "row_condition", lambda s: s.expect_column_to_exist("a", row_condition="b > 1")),
         ("PROJ-31", "did you mean 'min_value'", lambda s: s.expect_column_values_to_be_between("a", 1, min_vale=2)),
         ("PROJ-31", "needs column", lambda s: s.expect_column_values_to_be_unique()),
         ("PROJ-31", "needs min_value or max_value", lambda s: s.expect_column_mean_to_be_between("a")),
