@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from millrace.validation.html import histogram, page, share_bar, table, text
+from millrace.core.page import histogram, page, share_bar, table, text
 
 if TYPE_CHECKING:
     from millrace.validation.profile import ColumnProfile, TableProfile
