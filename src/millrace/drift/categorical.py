@@ -1,48 +1,108 @@
-"""Two-sample contingency chi-square for levels, and the test for levels never seen before."""
+"""Two-sample tests of levels: contingency chi-square, its permutation law, and levels never seen before."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from millrace.drift.effects import total_variation, variation_chance
+
 _LEAST_EXPECTED = 5.0  # Cochran: below five expected rows the chi-square law is not yet true
+_RARE_CELLS = 50
+_PERMUTED_BELOW = 1000  # rows of the smaller sample
+_PERMUTED_UP_TO = 2_000_000  # rows of both together: the permutation holds them all
+_DRAWS, _ENOUGH, _AT_ONCE = 9_999, 20, 250
 _SHOWN_LEVELS = 10
+_BARS = 20
+
+Counts = NDArray[np.int64]
 
 
-def count_levels(
-    reference: pa.ChunkedArray, current: pa.ChunkedArray
-) -> tuple[list[Any], NDArray[np.int64], NDArray[np.int64]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """The distinct values of a column, as an Arrow array of text or float64 (k,), and the rows of each (k,)."""
+
+    names: Any
+    counts: Counts
+
+
+def count_levels(column: pa.ChunkedArray) -> tuple[Levels, int]:
+    """The levels of a column without nulls and NaN, and how many NaN there were.
+
+    Numbers become float64, so that integers that met a null on their way through pandas are still the same levels.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    if pa.types.is_string_view(column.type):
+        column = pc.cast(column, pa.large_string())
+    counted = pc.value_counts(column.drop_null() if column.null_count else column)
+    if isinstance(counted, pa.ChunkedArray):
+        counted = counted.combine_chunks()
+    names, counts = counted.field(0), counted.field(1).to_numpy()
+    kind = pa.types
+    if not (kind.is_integer(names.type) or kind.is_floating(names.type) or kind.is_decimal(names.type)):
+        return Levels(pc.cast(names, pa.large_string()), counts), 0
+    names = pc.cast(names, pa.float64(), safe=False)
+    nan = pc.is_nan(names).to_numpy(zero_copy_only=False)
+    return Levels(names.filter(pa.array(~nan)), counts[~nan]), int(counts[nan].sum())
+
+
+def align(reference: Levels, current: Levels) -> tuple[pa.Array, Counts, Counts]:
     """Every level of both samples with its count in each: (k,) names, (k,) and (k,) counts."""
-    both = pa.chunked_array([*reference.chunks, *current.chunks], type=reference.type)
-    encoded = both.combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    names = encoded.dictionary.to_pylist()
-    split = len(reference)
-    return (
-        names,
-        np.bincount(codes[:split], minlength=len(names)),
-        np.bincount(codes[split:], minlength=len(names)),
-    )
+    if not len(reference.names) or not len(current.names):
+        names = reference.names if len(reference.names) else current.names
+        none = np.zeros(len(names), dtype=np.int64)
+        return names, *((reference.counts, none) if len(reference.names) else (none, current.counts))
+    both = pa.chunked_array([reference.names, current.names]).combine_chunks().dictionary_encode()
+    codes, k, split = both.indices.to_numpy(), len(both.dictionary), len(reference.names)
+    before = np.bincount(codes[:split], weights=reference.counts, minlength=k).astype(np.int64)
+    after = np.bincount(codes[split:], weights=current.counts, minlength=k).astype(np.int64)
+    return both.dictionary, before, after
 
 
-def pool_rare(reference: NDArray[np.int64], current: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts with every level that expects fewer than five rows in the smaller sample put into one last cell."""
-    smaller = min(reference.sum(), current.sum())
+def pool_rare(reference: Counts, current: Counts, names: pa.Array | None = None) -> tuple[Counts, Counts]:
+    """Counts with the levels that expect fewer than five rows in the smaller sample put together into cells that do.
+
+    The rare levels are filled into at most 50 cells in the order of their names, which does not depend on which sample
+    a row is from: so the cells' law is that of any other level. Without names they go into one cell, as they do when
+    there are too few of them.
+    """
+    smaller, rows = int(min(reference.sum(), current.sum())), int(reference.sum() + current.sum())
     total = reference + current
-    rare = total * smaller < _LEAST_EXPECTED * total.sum()
+    rare = total * smaller < _LEAST_EXPECTED * rows
     if not rare.any():
         return reference, current
+    places = np.flatnonzero(rare)
+    expected = float(total[places].sum()) * smaller / rows
+    cells = max(1, min(_RARE_CELLS, int(expected / (2 * _LEAST_EXPECTED)))) if names is not None else 1
+    if names is not None and cells > 1:
+        places = places[pc.array_sort_indices(names.take(pa.array(places))).to_numpy()]
+    filled = np.cumsum(total[places])
+    cell = np.minimum(((filled - 1) * cells) // filled[-1], cells - 1)
     return (
-        np.append(reference[~rare], reference[rare].sum()),
-        np.append(current[~rare], current[rare].sum()),
+        np.append(reference[~rare], np.bincount(cell, weights=reference[places]).astype(np.int64)),
+        np.append(current[~rare], np.bincount(cell, weights=current[places]).astype(np.int64)),
     )
 
 
-def chi2_test(reference: NDArray[np.int64], current: NDArray[np.int64]) -> dict[str, Any]:
+def levels_test(names: pa.Array, reference: Counts, current: Counts, limit: float) -> dict[str, Any]:
+    """The record of the test that suits the counts: chi-square, or its permutation law for few rows of rare levels."""
+    smaller, rows = int(min(reference.sum(), current.sum())), int(reference.sum() + current.sum())
+    is_sparse = bool(((reference + current) * smaller < _LEAST_EXPECTED * rows).any())
+    if is_sparse and smaller < _PERMUTED_BELOW and rows <= _PERMUTED_UP_TO:
+        found = permutation_test(reference, current)
+    else:
+        found = chi2_test(*pool_rare(reference, current, names))
+    return {**found, "chance": variation_chance(int(reference.sum()), int(current.sum()), limit)}
+
+
+def chi2_test(reference: Counts, current: Counts) -> dict[str, Any]:
     """Contingency chi-square (no continuity correction) of two rows of counts.
 
     Parameters
@@ -57,22 +117,54 @@ def chi2_test(reference: NDArray[np.int64], current: NDArray[np.int64]) -> dict[
     """
     from scipy import special
 
-    n, m = int(reference.sum()), int(current.sum())
-    share = (reference + current) / (n + m)
-    statistic = float(np.sum((reference - n * share) ** 2 / (n * share) + (current - m * share) ** 2 / (m * share)))
-    distance = 0.5 * float(np.abs(reference / n - current / m).sum())
-    # E|X| of a normal variable is sqrt(2/pi) of its standard deviation; summed over the cells.
-    by_chance = 0.5 * float(np.sqrt(2 / math.pi * share * (1 - share) * (1 / n + 1 / m)).sum())
-    freedom = len(share) - 1
+    distance, by_chance = total_variation(reference, current)
+    freedom = len(reference) - 1
+    statistic = _chi_square(reference, current)
     return {
         "test": "chi2",
         "statistic": statistic,
+        "freedom": freedom,
         "p_value": float(special.chdtrc(freedom, statistic)) if freedom else 1.0,
         "effect": max(0.0, distance - by_chance),
+        "total_variation": distance,
     }
 
 
-def unseen_test(reference: NDArray[np.int64], current: NDArray[np.int64]) -> dict[str, Any]:
+def permutation_test(reference: Counts, current: Counts) -> dict[str, Any]:
+    """The same statistic over all levels, held against what it is when the rows are dealt out anew.
+
+    Exact at any sparsity. Dealing stops at the twentieth value as large as the observed one (Besag and Clifford 1991),
+    else after 9,999, which is the resolution of the p-value. The draws are seeded by the counts: asked again, the
+    answer is the same. The expectation of the total variation is the mean of the draws.
+    """
+    m = int(current.sum())
+    total = reference + current
+    rng = np.random.default_rng([m, *total[:100].tolist(), *current[:100].tolist()])
+    # The first way deals rows, the second counts: each is the quicker one where the other has more to do.
+    way: Literal["count", "marginals"] = "count" if min(m, int(reference.sum())) < 12 * len(total) else "marginals"
+    observed = _weighted_squares(current, total)
+    reached, drawn, variation = 0, 0, 0.0
+    p_value = None
+    while p_value is None and drawn < _DRAWS:
+        size = min(_AT_ONCE, _DRAWS - drawn)
+        dealt = rng.multivariate_hypergeometric(total, m, size=size, method=way)
+        as_large = np.cumsum(_weighted_squares(dealt, total) >= observed * (1 - 1e-12))
+        variation += float(np.abs((total - dealt) / reference.sum() - dealt / m).sum()) / 2
+        if reached + as_large[-1] >= _ENOUGH:
+            p_value = _ENOUGH / (drawn + 1 + int(np.searchsorted(as_large, _ENOUGH - reached)))
+        reached, drawn = reached + int(as_large[-1]), drawn + size
+    distance, _ = total_variation(reference, current)
+    return {
+        "test": "permutation",
+        "statistic": _chi_square(reference, current),
+        "freedom": len(total) - 1,
+        "p_value": (reached + 1) / (drawn + 1) if p_value is None else p_value,
+        "effect": max(0.0, distance - variation / drawn),
+        "total_variation": distance,
+    }
+
+
+def unseen_test(reference: Counts, current: Counts, limit: float) -> dict[str, Any]:
     """Do more current rows carry a level the reference never saw than two samples of one law would show?
 
     Under one law each of the n + m rows is equally likely to lie on either side, so a level of N rows falls wholly
@@ -90,21 +182,47 @@ def unseen_test(reference: NDArray[np.int64], current: NDArray[np.int64]) -> dic
         "statistic": unseen / m,
         "p_value": _chernoff(unseen, expected, sizes, how_many, wholly_current),
         "effect": max(0.0, (unseen - expected) / m),
+        "chance": _chernoff(expected + limit * m, expected, sizes, how_many, wholly_current) if limit else 1.0,
     }
 
 
-def largest_moves(names: list[Any], reference: NDArray[np.int64], current: NDArray[np.int64]) -> list[dict[str, Any]]:
+def largest_moves(names: pa.Array, reference: Counts, current: Counts) -> list[dict[str, Any]]:
     """The levels whose share moved most, largest first, at most ten, those that moved at all."""
     before, after = reference / reference.sum(), current / current.sum()
     order = np.argsort(-np.abs(after - before), kind="stable")[:_SHOWN_LEVELS]
     return [
-        {"level": str(names[i]), "reference": float(before[i]), "current": float(after[i])}
+        {"level": str(names[int(i)].as_py()), "reference": float(before[i]), "current": float(after[i])}
         for i in order
         if before[i] != after[i]
     ]
 
 
-def _chance_wholly_current(sizes: NDArray[np.int64], n: int, m: int) -> NDArray[np.float64]:
+def largest_levels(names: pa.Array, reference: Counts, current: Counts) -> dict[str, list[Any]]:
+    """Bars for the eye: the twenty `levels` with most rows, then all others as one, with the shares of each side."""
+    before, after = reference / reference.sum(), current / current.sum()
+    order = np.argsort(-(before + after), kind="stable")
+    first, others = order[:_BARS], order[_BARS:]
+    shown = [str(names[int(i)].as_py()) for i in first]
+    bars = {"levels": shown, "reference": before[first].tolist(), "current": after[first].tolist()}
+    if len(others):
+        bars["levels"].append(f"({len(others)} others)")
+        bars["reference"].append(float(before[others].sum()))
+        bars["current"].append(float(after[others].sum()))
+    return bars
+
+
+def _chi_square(reference: Counts, current: Counts) -> float:
+    n, m = int(reference.sum()), int(current.sum())
+    share = (reference + current) / (n + m)
+    return float(np.sum((reference - n * share) ** 2 / (n * share) + (current - m * share) ** 2 / (m * share)))
+
+
+def _weighted_squares(current: NDArray[np.int64], total: Counts) -> Any:
+    """The part of chi-square that changes from deal to deal: the sum of c^2 / (r + c) over the last axis."""
+    return np.sum(current * current / total, axis=-1)
+
+
+def _chance_wholly_current(sizes: Counts, n: int, m: int) -> NDArray[np.float64]:
     """C(m, s) / C(n + m, s) for each size s; 0 where the level is larger than the current sample."""
     from scipy.special import gammaln
 
@@ -115,10 +233,10 @@ def _chance_wholly_current(sizes: NDArray[np.int64], n: int, m: int) -> NDArray[
 
 
 def _chernoff(
-    unseen: int,
+    unseen: float,
     expected: float,
-    sizes: NDArray[np.int64],
-    how_many: NDArray[np.int64],
+    sizes: Counts,
+    how_many: Counts,
     chance: NDArray[np.float64],
 ) -> float:
     """min over t of exp(K(t) - t * unseen), K the cumulant function of the sum of independent levels."""

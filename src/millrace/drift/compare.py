@@ -2,198 +2,142 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from millrace.core.errors import ProjectError, did_you_mean
-from millrace.drift.categorical import chi2_test, count_levels, largest_moves, pool_rare, unseen_test
-from millrace.drift.columns import check_declared, family_of, instants, kind_of, levels, numbers, suits
-from millrace.drift.numeric import ks_test
+from millrace.core.errors import DataError, ProjectError, did_you_mean
+from millrace.drift.columns import check_declared, each_column
+from millrace.drift.decisions import CORRECTIONS
+from millrace.drift.measure import Limits, measure_column, settle
+from millrace.drift.profile import ReferenceProfile
 from millrace.drift.report import DriftReport
 
+EFFECT = 0.05
 RATE_EFFECT = 0.02
+_MAJOR, _MAJOR_RATE = 2, 5  # times the least effect that counts: 0.1 of distance, 10 % of the rows
+BATCHES_PER_MONTH = 30
 
 
 def compare(
-    reference: pa.Table,
+    reference: pa.Table | ReferenceProfile,
     current: pa.Table,
     *,
     columns: Iterable[str] | None = None,
     types: Mapping[str, str] | None = None,
     q: float = 0.05,
+    correction: str = "bh",
     min_rows: int = 100,
-    effect: float = 0.1,
+    effect: float = EFFECT,
     rate_effect: float = RATE_EFFECT,
+    batches_per_month: int = BATCHES_PER_MONTH,
 ) -> DriftReport:
     """The drift of each column: ok, drift, insufficient or error, with statistics and a reason.
 
     A column is tested by its declared type, else by its Arrow type: numbers and instants by Kolmogorov-Smirnov,
-    text, booleans and dictionaries by a contingency chi-square with rare levels pooled, and besides for a change of
-    its null rate and for levels the reference never saw. Drift is significance after Benjamini and Hochberg's
-    correction over all these tests *and* an effect that matters. The tests take rows as independent: on a time
-    series it is the effect's limit that keeps false alarms away.
+    text, booleans and dictionaries by a contingency chi-square (by its permutation law where rows are few and levels
+    rare), and besides for a change of its rate of nulls or infinities and for levels the reference never saw. Drift is
+    significance after a correction over all these tests *and* an effect that matters. The tests take rows as
+    independent: on a time series it is the effect's limit that keeps false alarms away.
 
     Parameters
     ----------
-    reference, current : pyarrow.Table
+    reference : pyarrow.Table or ReferenceProfile
+        Against a profile a statistic is exact where the profile holds every distinct value; else D is seen on a grid
+        of 2,000 quantiles, never more than the true one and at most 1/2000 less plus what the batch has in one cell;
+        the test's `statistic_at_most` bounds it.
+    current : pyarrow.Table
     columns : iterable of str, optional
         The columns to compare; all of the reference if not given. Leave out the event time: it always moves.
     types : mapping of str to str, optional
         Declared types: numeric, categorical, temporal, identifier, or a model's int, float, bool, string.
-        Of an identifier only type and nulls are compared. A text column of which every value is different is
-        taken for an identifier; undeclared, it is reported as insufficient.
+        Of an identifier only type and nulls are compared. An undeclared column is taken for one when on both sides
+        every value is another one, of texts, or of whole numbers that count rows; it is reported as insufficient.
+        A profile brings its own.
     q : float
         Share of false discoveries allowed; with nothing drifted, the chance of any false alarm in the batch.
+    correction : {"bh", "bonferroni"}
+        Benjamini and Hochberg's step-up, or the stricter product with the number of tests.
     min_rows : int
         Below this many values on either side a column is insufficient, never ok.
     effect : float
-        Least KS distance, or total variation beyond chance, that counts as drift.
+        Least KS distance, or total variation beyond chance, that counts as drift; it is major from twice that on.
     rate_effect : float
-        Least change in the share of nulls or of unseen levels that counts as drift.
+        Least change in the share of nulls, infinities or unseen levels that counts as drift; major from five times on.
+    batches_per_month : int
+        For the false alarms that the report says are to be expected.
 
     Raises
     ------
     ProjectError
-        PROJ-35 for a limit outside its range, PROJ-36 for an unknown declared type.
+        PROJ-35 for a limit outside its range, PROJ-36 for an unknown declared type, DRIFT-06 for an unknown
+        correction.
+    DataError
+        DRIFT-07 when a type is declared otherwise than the profile was made with.
     """
     declared = dict(types or {})
-    _check_limits(q=q, effect=effect, rate_effect=rate_effect, min_rows=min_rows)
+    _check_limits(q=q, effect=effect, rate_effect=rate_effect, min_rows=min_rows, batches_per_month=batches_per_month)
+    if correction not in CORRECTIONS:
+        raise ProjectError(
+            "DRIFT-06", f"the correction {correction!r} is unknown", fix=did_you_mean(str(correction), CORRECTIONS)
+        )
     check_declared(declared)
-    names = list(reference.column_names if columns is None else columns)
+    if isinstance(reference, ReferenceProfile):
+        declared = _types_of_profile(reference, declared)
+        all_names, rows = list(reference.columns), reference.rows
+    else:
+        all_names, rows = reference.column_names, reference.num_rows
+    names = list(dict.fromkeys(all_names if columns is None else columns))
+    limits = Limits(min_rows, effect, rate_effect)
+    measured = each_column(
+        lambda name: measure_column(name, reference, current, declared.get(name), limits),
+        names,
+        rows=max(rows if isinstance(reference, pa.Table) else 0, current.num_rows),
+    )
+    for facts in measured:
+        settle(facts, limits)
     return DriftReport(
         {
             "q": q,
+            "correction": correction,
             "min_rows": min_rows,
             "effect": effect,
+            "major_effect": min(1.0, _MAJOR * effect),
             "rate_effect": rate_effect,
-            "rows_reference": reference.num_rows,
+            "major_rate_effect": min(1.0, _MAJOR_RATE * rate_effect),
+            "batches_per_month": batches_per_month,
+            "profile": reference.digest if isinstance(reference, ReferenceProfile) else None,
+            "rows_reference": rows,
             "rows_current": current.num_rows,
-            "columns": [_measure(name, reference, current, declared.get(name), min_rows) for name in names],
+            "columns_added": [name for name in current.column_names if name not in set(all_names)],
+            "columns": measured,
         }
     )
 
 
-def _measure(name: str, reference: pa.Table, current: pa.Table, declared: str | None, min_rows: int) -> dict[str, Any]:
-    """The facts of one column, JSON-ready; everything the decision needs stands in them."""
-    before, after = _column(reference, name), _column(current, name)
-    facts: dict[str, Any] = {
-        "name": name,
-        "kind": None,
-        "declared": declared,
-        "type_reference": None if before is None else str(before.type),
-        "type_current": None if after is None else str(after.type),
-        "type_changed": False,
-        "error": None,
-        "n_reference": 0,
-        "n_current": 0,
-        "nulls_reference": 0,
-        "nulls_current": 0,
-        "infinite_reference": 0,
-        "infinite_current": 0,
-        "tests": [],
-    }
-    if before is None or after is None:
-        present = current if after is None else reference
-        facts["hint"] = did_you_mean(name, present.column_names)
-        return facts
-    facts["type_changed"] = _type_changed(before.type, after.type, declared)
-    if facts["type_changed"]:
-        return facts
-    known = before.type if not pa.types.is_null(before.type) else after.type
-    facts["kind"] = kind_of(known, declared)
-    try:
-        _count_and_test(facts, before, after, min_rows)
-    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        facts["error"] = f"{type(error).__name__}: {error}"
-    return facts
+def _types_of_profile(profile: ReferenceProfile, declared: dict[str, str]) -> dict[str, str]:
+    kept = profile.types
+    for name, wanted in declared.items():
+        if name in profile.columns and kept.get(name) != wanted:
+            was = f"declared {kept[name]!r}" if name in kept else "not declared"
+            raise DataError(
+                "DRIFT-07",
+                f"column '{name}' is declared {wanted!r}, and in the profile it is {was}",
+                fix="make the profile with the same types: ReferenceProfile.of(reference, types=...)",
+            )
+    return {**declared, **kept}
 
 
-def _count_and_test(facts: dict[str, Any], before: pa.ChunkedArray, after: pa.ChunkedArray, min_rows: int) -> None:
-    read = {"numeric": numbers, "temporal": instants, "categorical": levels}.get(facts["kind"])
-    if read is None or pa.types.is_null(before.type) or pa.types.is_null(after.type):
-        for side, column in (("reference", before), ("current", after)):
-            facts[f"nulls_{side}"] = column.null_count
-            facts[f"n_{side}"] = len(column) - column.null_count
-        _test_nulls(facts, len(before), len(after), min_rows)
-        return
-    first, second = read(before), read(after)
-    for side, values in (("reference", first), ("current", second)):
-        facts[f"n_{side}"] = len(values.present)
-        facts[f"nulls_{side}"] = values.missing
-        facts[f"infinite_{side}"] = values.infinite
-    _test_nulls(facts, len(before), len(after), min_rows)
-    if min(len(first.present), len(second.present)) < min_rows:
-        return
-    if facts["kind"] == "categorical":
-        _test_levels(facts, first.present, second.present)
-    else:
-        facts["constant_reference"] = bool(first.present.min() == first.present.max())
-        facts["constant_current"] = bool(second.present.min() == second.present.max())
-        facts["tests"].append(ks_test(first.present, second.present))
-
-
-def _test_levels(facts: dict[str, Any], before: pa.ChunkedArray, after: pa.ChunkedArray) -> None:
-    names, reference, current = count_levels(before, after)
-    facts["levels_reference"] = int(np.count_nonzero(reference))
-    facts["levels_current"] = int(np.count_nonzero(current))
-    facts["constant_reference"] = facts["levels_reference"] == 1
-    facts["constant_current"] = facts["levels_current"] == 1
-    if max(reference.max(), current.max()) == 1 and facts["declared"] is None:
-        facts["kind"] = "identifier"
-        return
-    cells = pool_rare(reference, current)
-    # One cell is a constant column, the same on both sides (p = 1), unless it is the pool of many rare levels.
-    if len(cells[0]) > 1 or len(names) == 1:
-        facts["tests"].append(chi2_test(*cells))
-        facts["moves"] = largest_moves(names, reference, current)
-    if len(names) > 1:
-        facts["tests"].append(unseen_test(reference, current))
-
-
-def _test_nulls(facts: dict[str, Any], rows_before: int, rows_after: int, min_rows: int) -> None:
-    """Two-proportion test of the null rate, where there is any null at all."""
-    nulls_before, nulls_after = facts["nulls_reference"], facts["nulls_current"]
-    if min(rows_before, rows_after) < min_rows or not nulls_before + nulls_after:
-        return
-    pooled = (nulls_before + nulls_after) / (rows_before + rows_after)
-    difference = nulls_after / rows_after - nulls_before / rows_before
-    spread = math.sqrt(pooled * (1 - pooled) * (1 / rows_before + 1 / rows_after))
-    z = difference / spread if spread else 0.0
-    facts["tests"].append(
-        {
-            "test": "nulls",
-            "statistic": z,
-            "p_value": math.erfc(abs(z) / math.sqrt(2)),
-            "effect": abs(difference),
-        }
-    )
-
-
-def _type_changed(before: pa.DataType, after: pa.DataType, declared: str | None) -> bool:
-    if declared is not None:
-        return not (suits(declared, before) and suits(declared, after))
-    families = {family_of(before), family_of(after)} - {"null"}
-    if families == {"other"}:
-        return bool(before != after)
-    return len(families) > 1
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray | None:
-    places = table.schema.get_all_field_indices(name)
-    return table.column(places[0]) if places else None
-
-
-def _check_limits(*, min_rows: int, **shares: float) -> None:
+def _check_limits(*, min_rows: int, batches_per_month: int, **shares: float) -> None:
     findings = [
         ProjectError("PROJ-35", f"{name} is {value!r}", fix=f"give {name} a number between 0 and 1")
         for name, value in shares.items()
         if not (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1)
     ]
-    if not isinstance(min_rows, int) or isinstance(min_rows, bool) or min_rows < 2:
-        findings.append(ProjectError("PROJ-35", f"min_rows is {min_rows!r}", fix="give at least 2 rows"))
+    for name, value, least in (("min_rows", min_rows, 2), ("batches_per_month", batches_per_month, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            findings.append(
+                ProjectError("PROJ-35", f"{name} is {value!r}", fix=f"give a whole number, {least} or more")
+            )
     if findings:
         raise ProjectError("PROJ-35", "a limit of the drift comparison is outside its range", findings=findings)

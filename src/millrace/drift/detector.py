@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from millrace.core.errors import DataError
-from millrace.drift.columns import family_of, numbers
+from millrace.drift.columns import family_of, moments, read_column
 from millrace.drift.compare import compare
+from millrace.drift.measure import column_of
+from millrace.drift.profile import ReferenceProfile
 from millrace.drift.report import DriftReport
+
+_Moments = tuple[float | None, float | None]
 
 
 class DriftDetector:
@@ -19,11 +22,12 @@ class DriftDetector:
 
     Parameters
     ----------
-    reference : pandas, polars or pyarrow table
+    reference : pandas, polars or pyarrow table, or a ReferenceProfile
+        A profile spares reading and sorting the reference for every batch.
     types : mapping of str to str, optional
         Declared column types, as in `compare`.
     limits
-        `columns`, `min_rows`, `effect`, `rate_effect`, as in `compare`.
+        `columns`, `correction`, `min_rows`, `effect`, `rate_effect`, `batches_per_month`, as in `compare`.
 
     Raises
     ------
@@ -36,7 +40,7 @@ class DriftDetector:
     """
 
     def __init__(self, reference: Any, *, types: Mapping[str, str] | None = None, **limits: Any) -> None:
-        self.reference = as_table(reference)
+        self.reference = reference if isinstance(reference, ReferenceProfile) else as_table(reference)
         self._types = types
         self._limits = limits
 
@@ -59,13 +63,22 @@ class DriftDetector:
         """
         table = as_table(current)
         metrics = {}
-        for name in self.reference.column_names:
-            if name not in table.column_names:
-                continue
-            before, after = self.reference.column(name), table.column(name)
-            if family_of(before.type) == family_of(after.type) == "number":
-                metrics[name] = _moments(_finite(before), _finite(after))
+        for name, before in self._reference_moments().items():
+            after = column_of(table, name)
+            if after is not None and family_of(after.type) == "number":
+                metrics[name] = _metrics(before, moments(read_column(name, after, "numeric")))
         return metrics
+
+    def _reference_moments(self) -> dict[str, _Moments]:
+        """Mean and standard deviation of the reference's numeric columns."""
+        if isinstance(self.reference, ReferenceProfile):
+            columns = self.reference.columns.values()
+            return {column.name: (column.mean, column.std) for column in columns if column.family == "number"}
+        return {
+            field.name: moments(read_column(field.name, column_of(self.reference, field.name), "numeric"))
+            for field in self.reference.schema
+            if family_of(field.type) == "number"
+        }
 
 
 def as_table(data: Any) -> pa.Table:
@@ -89,9 +102,7 @@ def as_table(data: Any) -> pa.Table:
         ) from error
 
 
-def _moments(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> dict[str, Any]:
-    reference = (_mean(before), _std(before))
-    current = (_mean(after), _std(after))
+def _metrics(reference: _Moments, current: _Moments) -> dict[str, Any]:
     return {
         "type": "numerical",
         "mean_shift": _relative(reference[0], current[0]),
@@ -101,19 +112,6 @@ def _moments(before: np.ndarray[Any, Any], after: np.ndarray[Any, Any]) -> dict[
         "ref_std": reference[1],
         "curr_std": current[1],
     }
-
-
-def _finite(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    values = np.asarray(numbers(column).present, dtype=np.float64)
-    return values[np.isfinite(values)]
-
-
-def _mean(values: np.ndarray[Any, Any]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def _std(values: np.ndarray[Any, Any]) -> float | None:
-    return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _relative(before: float | None, after: float | None) -> float | None:

@@ -5,10 +5,16 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from millrace.drift.categorical import chi2_test, count_levels, pool_rare, unseen_test
+from millrace.drift.categorical import align, chi2_test, count_levels, pool_rare, unseen_test
 from millrace.drift.compare import compare
 from millrace.drift.decisions import benjamini_hochberg
-from millrace.drift.numeric import ks_statistic, ks_test
+from millrace.drift.numeric import ks_gap, ks_p_value, ks_statistic
+
+
+def ks_test(reference, current):
+    gap = ks_gap(np.sort(reference), np.sort(current))
+    p_value = ks_p_value(len(reference), len(current), gap.before, gap.after)
+    return {"statistic": gap.distance, "p_value": p_value}
 
 
 def test_known_answer_of_two_normal_samples():
@@ -73,8 +79,12 @@ def test_rare_levels_are_pooled_and_no_row_is_lost():
 
 
 def test_levels_are_counted_on_both_sides():
-    names, reference, current = count_levels(pa.chunked_array([["a", "b"], ["a"]]), pa.chunked_array([["c", "a"]]))
-    assert dict(zip(names, zip(reference, current, strict=True), strict=True)) == {
+    (first, _), (second, _) = (
+        count_levels(pa.chunked_array([["a", None, "b"], ["a"]])),
+        count_levels(pa.chunked_array([["c", "a"]])),
+    )
+    names, reference, current = align(first, second)
+    assert dict(zip(names.to_pylist(), zip(reference, current, strict=True), strict=True)) == {
         "a": (2, 1),
         "b": (1, 0),
         "c": (0, 1),
@@ -96,20 +106,20 @@ def test_unseen_bound_holds_under_no_drift(levels):
     for _ in range(200):
         reference = np.bincount(rng.integers(0, levels, 1000), minlength=levels)
         current = np.bincount(rng.integers(0, levels, 500), minlength=levels)
-        flagged += unseen_test(reference, current)["p_value"] <= 0.05
+        flagged += unseen_test(reference, current, 0.02)["p_value"] <= 0.05
     assert flagged <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
 
 
 def test_unseen_bound_is_never_below_the_exact_chance():
     # One level of four rows, all current, 10 against 10: C(10, 4) / C(20, 4).
     reference, current = np.array([10, 0]), np.array([6, 4])
-    assert unseen_test(reference, current)["p_value"] >= 210 / 4845 * (1 - 1e-9)
+    assert unseen_test(reference, current, 0.02)["p_value"] >= 210 / 4845 * (1 - 1e-9)
 
 
 def test_unseen_levels_of_a_replaced_vocabulary_are_found():
     rng = np.random.default_rng(1)
     old, new = rng.integers(0, 1000, 1000), rng.integers(1000, 2000, 1000)
-    found = unseen_test(np.bincount(old, minlength=2000), np.bincount(new, minlength=2000))
+    found = unseen_test(np.bincount(old, minlength=2000), np.bincount(new, minlength=2000), 0.02)
     assert found["p_value"] < 1e-6
     assert found["effect"] > 0.3
 

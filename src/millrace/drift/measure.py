@@ -1,0 +1,241 @@
+"""What a comparison records of one column: counts of both sides, tests, effects and what to draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from millrace.core.errors import did_you_mean
+from millrace.drift.categorical import align, largest_levels, largest_moves, levels_test, pool_rare, unseen_test
+from millrace.drift.columns import Column, Kind, family_of, kind_of, moments, read_column, suits
+from millrace.drift.effects import bars, jensen_shannon, stability_index, tenths, wasserstein
+from millrace.drift.numeric import Gap, alike, ks_chance, ks_gap, ks_gap_to_steps, ks_p_value, steps_of
+from millrace.drift.profile import ColumnProfile, ReferenceProfile
+
+_SIDES = ("reference", "current")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Below `min_rows` nothing is tested; `effect` and `rate_effect` are the least that count."""
+
+    min_rows: int
+    effect: float
+    rate_effect: float
+
+
+def measure_column(
+    name: str, reference: pa.Table | ReferenceProfile, current: pa.Table, declared: str | None, limits: Limits
+) -> dict[str, Any]:
+    """The facts of one column, JSON-ready; everything the decision needs stands in them.
+
+    The Kolmogorov-Smirnov test still lacks its p-value: `settle` adds it, outside of threads.
+    """
+    after = column_of(current, name)
+    facts: dict[str, Any] = {
+        "name": name,
+        "kind": None,
+        "declared": declared,
+        "type_reference": None,
+        "type_current": None if after is None else str(after.type),
+        "type_changed": False,
+        "error": None,
+        **{f"{count}_{side}": 0 for count in ("n", "nulls", "nan", "infinite") for side in _SIDES},
+        "tests": [],
+    }
+    before: pa.ChunkedArray | ColumnProfile | None
+    if isinstance(reference, ReferenceProfile):
+        before, others = reference.columns.get(name), list(reference.columns)
+    else:
+        before, others = column_of(reference, name), reference.column_names
+    if before is not None:
+        facts["type_reference"] = str(before.type)
+    if before is None or after is None:
+        facts["hint"] = did_you_mean(name, current.column_names if after is None else others)
+        return facts
+    facts["type_changed"] = _type_changed(before, after.type, declared)
+    if facts["type_changed"]:
+        return facts
+    try:
+        facts["kind"] = _kind(before, after.type, declared)
+        _count_and_test(facts, before, after, limits)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, MemoryError) as error:
+        facts["error"] = f"{type(error).__name__}: {error}"
+    return facts
+
+
+def settle(facts: dict[str, Any], limits: Limits) -> None:
+    """Put the p-value into the Kolmogorov-Smirnov test of `facts`."""
+    for test in facts["tests"]:
+        if test["test"] == "ks":
+            n, m = facts["n_reference"], facts["n_current"]
+            before, after = test.pop("counts")
+            test["p_value"] = ks_p_value(n, m, before, after)
+            test["chance"] = ks_chance(n, m, limits.effect)
+
+
+def column_of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """The first column of that name, None if there is none."""
+    places = table.schema.get_all_field_indices(name)
+    return table.column(places[0]) if places else None
+
+
+def _count_and_test(
+    facts: dict[str, Any], before: pa.ChunkedArray | ColumnProfile, after: pa.ChunkedArray, limits: Limits
+) -> None:
+    name, declared, kind = facts["name"], facts["declared"], facts["kind"]
+    first = before if isinstance(before, ColumnProfile) else read_column(name, before, kind, declared)
+    if isinstance(first, ColumnProfile) and first.error is not None:
+        raise ValueError(first.error)
+    second = read_column(name, after, kind, declared)
+    for side, column in zip(_SIDES, (first, second), strict=True):
+        facts[f"n_{side}"], facts[f"nulls_{side}"] = column.present, column.missing
+        facts[f"nan_{side}"], facts[f"infinite_{side}"] = column.nan, column.infinite
+    _test_rate(facts, "nulls", (first.missing, first.rows), (second.missing, second.rows), limits)
+    _test_rate(facts, "infinite", (first.infinite, first.present), (second.infinite, second.present), limits)
+    if kind in ("identifier", "untestable") or min(first.present, second.present) < limits.min_rows:
+        return
+    facts["constant_reference"], facts["constant_current"] = first.is_constant, second.is_constant
+    if declared is None and first.is_identifier_like and second.is_identifier_like:
+        facts["kind"] = "identifier"
+    elif kind == "categorical":
+        _test_levels(facts, first, second, limits)
+    else:
+        _test_numbers(facts, first, second)
+
+
+def _test_levels(facts: dict[str, Any], first: Column | ColumnProfile, second: Column, limits: Limits) -> None:
+    if first.levels is None and isinstance(first, ColumnProfile):
+        facts["untested"] = f"its {first.distinct:,} levels are more than a profile keeps: compare it with the table"
+    if first.levels is None or second.levels is None:
+        return
+    names, reference, current = align(first.levels, second.levels)
+    facts["levels_reference"] = int(np.count_nonzero(reference))
+    facts["levels_current"] = int(np.count_nonzero(current))
+    test = levels_test(names, reference, current, limits.effect)
+    facts["tests"].append(test)
+    if len(names) > 1:
+        facts["tests"].append(unseen_test(reference, current, limits.rate_effect))
+    cells = pool_rare(reference, current, names)
+    facts["effects"] = {
+        "total_variation": test["total_variation"],
+        "total_variation_beyond_chance": test["effect"],
+        **stability_index(*cells),
+        **jensen_shannon(*cells),
+    }
+    facts["moves"] = largest_moves(names, reference, current)
+    facts["bars"] = largest_levels(names, reference, current)
+
+
+def _test_numbers(facts: dict[str, Any], first: Column | ColumnProfile, second: Column) -> None:
+    assert second.values is not None
+    if isinstance(first, ColumnProfile):
+        assert first.steps is not None
+        steps, current = first.steps.alike(second.values)
+        gap, travelled = ks_gap_to_steps(steps, current), wasserstein(steps, current)
+        mean, std = first.mean, first.std
+    else:
+        assert first.values is not None
+        reference, current = alike(first.values, second.values)
+        steps, gap, travelled = steps_of(reference), ks_gap(reference, current), wasserstein(reference, current)
+        mean, std = moments(first)
+    facts["tests"].append(_ks_record(gap))
+    cuts, before, after = tenths(steps, current)
+    facts["effects"] = {
+        "d": gap.distance,
+        "d_at_most": gap.at_most,
+        **stability_index(before, after),
+        **jensen_shannon(before, after),
+        # In standard deviations of the reference; without any there is no such unit.
+        "wasserstein": travelled[0] / std if travelled and std else None,
+        "wasserstein_error": travelled[1] / std if travelled and std else None,
+    }
+    facts["mean_reference"], facts["std_reference"] = mean, std
+    facts["mean_current"], facts["std_current"] = moments(second)
+    facts["moves"] = _bin_moves(cuts, before, after, second.family)
+    facts["bars"] = bars(steps, current)
+
+
+def _ks_record(gap: Gap) -> dict[str, Any]:
+    return {
+        "test": "ks",
+        "statistic": gap.distance,
+        "statistic_at_most": gap.at_most,
+        "is_exact": gap.at_most == gap.distance,
+        "counts": (gap.before, gap.after),
+        "effect": gap.distance,
+    }
+
+
+def _bin_moves(cuts: list[Any], before: Any, after: Any, family: str) -> list[dict[str, Any]]:
+    """The tenths of the reference whose share moved most, largest first."""
+    say = _sayer(family)
+    names = [say(cut) for cut in cuts]
+    labels = [f"up to {names[0]}"] if names else ["all"]
+    labels += [f"above {low}, up to {high}" for low, high in pairwise(names)]
+    labels += [f"above {names[-1]}"] if names else []
+    shares = list(zip(labels, (before / before.sum()).tolist(), (after / after.sum()).tolist(), strict=True))
+    shares.sort(key=lambda row: -abs(row[2] - row[1]))
+    return [{"level": label, "reference": p, "current": q} for label, p, q in shares if p != q]
+
+
+def _sayer(family: str) -> Callable[[Any], str]:
+    """How a value of that family is written: numbers short, microseconds as times."""
+    if family == "number":
+        return lambda value: f"{value:.6g}"
+
+    def say(micros: int) -> str:
+        try:
+            if family != "time":
+                return str(timedelta(microseconds=micros))
+            return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).strftime("%Y-%m-%d %H:%M:%S")
+        except OverflowError:
+            return f"{micros} us"
+
+    return say
+
+
+def _test_rate(
+    facts: dict[str, Any], test: str, reference: tuple[int, int], current: tuple[int, int], limits: Limits
+) -> None:
+    """Two-proportion test of a share of rows, each given as (part, rows), where there is any such row at all."""
+    (before, n), (after, m) = reference, current
+    if min(n, m) < limits.min_rows or not before + after:
+        return
+    pooled = (before + after) / (n + m)
+    difference = after / m - before / n
+    spread = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    z = difference / spread if spread else 0.0
+    facts["tests"].append(
+        {
+            "test": test,
+            "statistic": z,
+            "p_value": math.erfc(abs(z) / math.sqrt(2)),
+            "effect": abs(difference),
+            # Hoeffding's bound for a difference this large without drift.
+            "chance": min(1.0, 2 * math.exp(-2 * limits.rate_effect**2 * n * m / (n + m))),
+        }
+    )
+
+
+def _type_changed(before: pa.ChunkedArray | ColumnProfile, after: pa.DataType, declared: str | None) -> bool:
+    family = before.family if isinstance(before, ColumnProfile) else family_of(before.type)
+    families = {family, family_of(after)} - {"null"}
+    if declared is not None:
+        return not all(suits(declared, one) for one in families)
+    if families == {"other"}:
+        return str(before.type) != str(after)
+    return len(families) > 1
+
+
+def _kind(before: pa.ChunkedArray | ColumnProfile, after: pa.DataType, declared: str | None) -> Kind:
+    if isinstance(before, ColumnProfile):
+        return before.kind if before.family != "null" else kind_of(after, declared)
+    return kind_of(after if pa.types.is_null(before.type) else before.type, declared)
