@@ -26,12 +26,12 @@ svg { display: block; } svg .track { fill: var(--line); } svg .part { fill: var(
 """
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole page around `body`, which is markup already."""
+def page(title: str, body: Iterable[str], *, style: str = "") -> str:
+    """A whole page around `body`, which is markup already; `style` adds rules to the common ones."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{text(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )

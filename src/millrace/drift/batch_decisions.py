@@ -30,7 +30,7 @@ def judge_classifier(evidence: Mapping[str, Any]) -> Verdict:
     if not (_is_number(auc) and _is_number(p_value)):
         return Verdict(CLASSIFIER, "inconclusive", "the classifier gave no number", evidence)
     is_sure = p_value <= evidence["alpha"]
-    measured = f"area under the curve {auc:.3f}, p {p_value:.2g}"
+    measured = f"area under the curve {auc:.3f}, p {_shown(p_value)}"
     if is_sure and auc >= limit:
         terms = [entry["term"] for entry in evidence["contributors"][:3]]
         by = f", by {', '.join(terms)}" if terms else ""
@@ -60,7 +60,7 @@ def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
         return Verdict(SCORES, "fail", text, evidence)
     if moved:
         worst = sorted(moved, key=lambda test: -test["effect"])[:3]
-        said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {test['p_value']:.2g})" for test in worst)
+        said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {_shown(test['p_value'])})" for test in worst)
         return Verdict(SCORES, "fail", f"the model's answers moved: {said}", evidence)
     largest = max(tests, key=lambda test: float(test["effect"]))
     text = f"the model's answers did not move by enough beyond chance: {largest['of']} by {largest['effect']:.3f}"
@@ -136,6 +136,11 @@ def _not_asked(evidence: Mapping[str, Any]) -> str:
         if rows < evidence["min_rows"]:
             return f"{rows} {side} rows are fewer than {evidence['min_rows']}"
     return "no column can be weighed: none is the same on both sides, and neither constant nor an identifier"
+
+
+def _shown(p_value: float) -> str:
+    """A p-value for a person; one that no longer fits a float is small, not zero."""
+    return f"{p_value:.2g}" if p_value > 1e-300 else "below 1e-300"
 
 
 def _is_number(value: Any) -> bool:

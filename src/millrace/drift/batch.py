@@ -1,0 +1,102 @@
+"""Everything that can be asked of a batch at once: its columns, their associations, the model's answers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from millrace.drift.compare import compare
+from millrace.drift.estimated_performance import estimate_performance
+from millrace.drift.multivariate import tell_apart
+from millrace.drift.profile import ReferenceProfile
+from millrace.drift.report import DriftReport
+from millrace.drift.scores import compare_scores
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered on n rows.
+
+    Parameters
+    ----------
+    outputs : sequence of length n
+        Classes, or numbers of a regression.
+    scores : array-like of shape (n, k), optional
+        Probabilities in the order of the classes.
+    labels : sequence of length n, optional
+        The truth, where it is known.
+    """
+
+    outputs: Sequence[Any]
+    scores: Any = None
+    labels: Sequence[Any] | None = None
+
+
+def assess(
+    reference: pa.Table | ReferenceProfile,
+    current: pa.Table,
+    *,
+    sample: pa.Table | None = None,
+    columns: Iterable[str] | None = None,
+    types: Mapping[str, str] | None = None,
+    before: Answers | None = None,
+    after: Answers | None = None,
+    classes: Sequence[Any] = (),
+    performance_limits: Mapping[str, float] | None = None,
+    **limits: Any,
+) -> DriftReport:
+    """The drift of a batch: each column, what only shows in several together, and what the model makes of it.
+
+    Parameters
+    ----------
+    reference, current, columns, types, **limits
+        As in `compare`.
+    sample : pyarrow.Table, optional
+        Rows of the reference for the classifier; the reference itself if it is a table. Against a profile without a
+        sample no classifier is asked.
+    before, after : Answers, optional
+        The model's answers on rows it was not trained on, and on the current ones. With labels before and scores on
+        both sides the performance of a classifier is estimated too.
+    classes : sequence
+        Labels in the order of the scores; empty for a regression.
+    performance_limits : mapping of str to float, optional
+        Least estimated value by metric; without it accuracy may be 0.05 below the holdout's.
+
+    Raises
+    ------
+    ProjectError, DataError
+        As `compare` and `estimate_performance`.
+    """
+    report = compare(reference, current, columns=columns, types=types, **limits)
+    evidence = dict(report.evidence)
+    rows = sample if sample is not None else reference if isinstance(reference, pa.Table) else None
+    if rows is not None:
+        # Identifiers always move, and a column that is missing or of another type was already told.
+        weighed = [c.name for c in report.columns if c.kind in ("numeric", "categorical", "temporal")]
+        weighed = [name for name in weighed if name in rows.column_names and report[name].outcome != "error"]
+        evidence["classifier"] = tell_apart(
+            rows, current, columns=weighed, types=types, min_rows=report.evidence["min_rows"]
+        )
+    if before is not None and after is not None:
+        evidence["scores"] = compare_scores(
+            before.outputs,
+            after.outputs,
+            classes=classes,
+            reference_scores=before.scores,
+            current_scores=after.scores,
+        )
+        has_scores = before.scores is not None and after.scores is not None
+        if has_scores and before.labels is not None and len(classes) > 1:
+            evidence["estimated_performance"] = estimate_performance(
+                before.scores,
+                before.labels,
+                after.scores,
+                after.outputs,
+                classes=classes,
+                holdout_outputs=before.outputs,
+                limits=performance_limits,
+            )
+    return DriftReport(evidence)

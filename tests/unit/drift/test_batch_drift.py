@@ -1,0 +1,200 @@
+"""A batch as a whole: columns, classifier, scores and estimated performance in one report."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from millrace.drift.batch import Answers, assess
+from millrace.drift.batch_decisions import BATCH_DECISIONS
+from millrace.drift.html import picture
+from millrace.drift.profile import ReferenceProfile
+from millrace.drift.report import DriftReport
+
+
+def batch(seed, rows=1500, *, shift=0.0, correlation=0.7):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=rows)
+    return pa.table(
+        {
+            "price": np.exp(x + shift),
+            "amount": correlation * x + np.sqrt(1 - correlation**2) * rng.normal(size=rows),
+            "plan <b>&": rng.choice(["free", "pro", "team & <i>co</i>"], rows),
+            "order": np.arange(rows),
+        }
+    )
+
+
+def answers(seed, rows, centre=0.0):
+    rng = np.random.default_rng(seed)
+    p = 1 / (1 + np.exp(-2 * rng.normal(centre, 1, rows)))
+    return Answers((p >= 0.5).astype(int).tolist(), np.column_stack([1 - p, p]), (rng.random(rows) < p).astype(int))
+
+
+def healthy():
+    return assess(
+        batch(1),
+        batch(2),
+        types={"order": "identifier"},
+        before=answers(1, 1500),
+        after=answers(2, 800),
+        classes=[0, 1],
+    )
+
+
+def moved():
+    return assess(batch(1), batch(2, shift=0.5), before=answers(1, 1500), after=answers(2, 800, 1.0), classes=[0, 1])
+
+
+class Checked(HTMLParser):
+    """Every tag is closed in its turn; what is seen is kept."""
+
+    VOID = ("meta", "rect", "line", "path", "br")
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.words = [], [], []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_a_healthy_batch_passes_every_part():
+    report = healthy()
+
+    assert {name: part.outcome for name, part in report.parts.items()} == {
+        "classifier": "pass",
+        "scores": "pass",
+        "estimated_performance": "pass",
+    }
+    assert report.verdict().is_pass
+    assert 0.02 <= report.false_alarm_chance <= 0.07 + 1e-12
+
+
+def test_a_turned_correlation_fails_the_batch_though_no_column_drifted():
+    report = assess(batch(1, correlation=0.7), batch(2, correlation=-0.7), types={"order": "identifier"})
+
+    assert report.drifted == []
+    assert report.verdict().is_fail
+    assert report.parts["classifier"].evidence["contributors"][0]["columns"] == ["amount", "price"]
+
+
+def test_identifiers_tell_batches_apart_and_are_therefore_not_asked():
+    report = assess(batch(1), batch(2).set_column(3, "order", pa.array(np.arange(1500) + 9000)))
+
+    assert report["order"].kind == "identifier"
+    assert "order" not in report.parts["classifier"].evidence["columns"]
+    assert report.parts["classifier"].is_pass
+
+
+def test_a_part_that_cannot_be_judged_makes_the_batch_inconclusive():
+    report = assess(
+        batch(1), batch(2), types={"order": "identifier"}, before=answers(1, 1500), after=answers(2, 50), classes=[0, 1]
+    )
+
+    assert report.parts["scores"].outcome == "inconclusive"
+    assert report.verdict().outcome == "inconclusive"
+
+
+def test_against_a_profile_the_classifier_needs_a_sample():
+    profile = ReferenceProfile.of(batch(1), types={"order": "identifier"})
+
+    assert assess(profile, batch(2)).parts == {}
+    assert assess(profile, batch(2), sample=batch(1).slice(0, 500)).parts["classifier"].is_pass
+
+
+def test_a_regression_has_answers_and_no_estimate():
+    rng = np.random.default_rng(0)
+    before, after = Answers(rng.normal(size=500)), Answers(rng.normal(1, 1, 500))
+
+    report = assess(batch(1), batch(2), types={"order": "identifier"}, before=before, after=after)
+
+    assert set(report.parts) == {"classifier", "scores"}
+    assert report.parts["scores"].is_fail
+
+
+def test_the_report_and_its_verdicts_are_recomputed_from_json():
+    report = moved()
+    again = DriftReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))
+
+    assert again.verdict() == report.verdict()
+    assert again.parts == report.parts
+    assert again.explain() == report.explain()
+    for verdict in (report.verdict(), *report.parts.values()):
+        assert BATCH_DECISIONS[verdict.rule](verdict.evidence) == verdict
+
+
+def test_the_text_says_what_moved_and_what_the_estimate_cannot_see():
+    text = moved().explain()
+
+    assert "price" in text
+    assert "major: the distribution moved" in text
+    assert "classifier    fail: current rows are told from reference rows" in text
+    assert "scores        fail: the model's answers moved" in text
+    assert "concept drift is invisible to it" in text
+    assert "false alarms  at most" in text
+
+
+@pytest.mark.parametrize("make", [healthy, moved])
+def test_the_page_stands_alone_and_is_well_formed(make):
+    page = make().to_html(title="orders <script>", note="kept & sent")
+    checked = Checked(page)
+    tags = {tag for tag, _ in checked.tags}
+
+    assert not tags & {"script", "link", "img", "iframe", "object", "i", "b"}
+    assert not any(name in attributes for _, attributes in checked.tags for name in ("src", "href", "onload"))
+    assert "url(" not in page
+    assert "http" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "orders <script>: " in " ".join(checked.words)
+    assert any("concept drift is invisible" in word for word in checked.words)
+
+
+def test_the_page_draws_every_tested_column_and_begins_with_the_worst():
+    page = moved().to_html()
+
+    assert page.count('role="img" aria-label="distribution of ') == 3
+    assert page.index("<code>price</code>") < page.index("<code>amount</code>")
+    assert "plan &lt;b&gt;&amp;" in page
+    assert "team &amp; &lt;i&gt;co&lt;/i&gt;: " in page
+
+
+@pytest.mark.parametrize(
+    "bars",
+    [
+        None,
+        {},
+        {"edges": [0.0, 1.0], "reference": [1.0], "current": [1.0]},
+        {"edges": [0.0, 1.0, 2.0], "reference": [1e-9, 1.0], "current": [0.0, 0.0]},
+        {"levels": ["only"], "reference": [0.0], "current": [1.0]},
+        {"levels": ["a"], "reference": [0.0], "current": [0.0]},
+    ],
+)
+def test_a_picture_of_anything_is_well_formed(bars):
+    Checked(picture(bars, 'a "label"'))
+
+
+def test_columns_that_could_not_be_tested_are_on_the_page():
+    empty = assess(batch(1), batch(2).slice(0, 0))
+
+    page = empty.to_html()
+
+    Checked(page)
+    assert "the current data is empty" in page
+    assert "drifted" not in page.split("</h1>")[0]
