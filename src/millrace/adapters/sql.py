@@ -46,8 +46,8 @@ def read_sql(
         DATA-01 (no such SQLite file), DATA-02 (no such column), DATA-10 (URL, connection or query refused). The
         password of the URL is in no message.
     """
-    address = _address(url, root)
-    engine = _engine(address)
+    address = read_address(url, root)
+    engine = make_engine(address)
     try:
         with engine.connect() as connection:
             if table is not None:
@@ -56,12 +56,13 @@ def read_sql(
                 statement = sa.text(query or "")
             return _fetch(connection, statement)
     except sa.exc.SQLAlchemyError as error:
-        raise _refused(address, error) from error
+        raise refused(address, error) from error
     finally:
         engine.dispose()
 
 
-def _address(url: str, root: Path | None) -> sa.URL:
+def read_address(url: str, root: Path | None) -> sa.URL:
+    """The URL as SQLAlchemy takes it, a SQLite file from `root` on. Raises DataError DATA-01 and DATA-10."""
     try:
         address = sa.make_url(url)
     except sa.exc.ArgumentError as error:
@@ -88,7 +89,8 @@ def _address(url: str, root: Path | None) -> sa.URL:
     return address.set(database=str(path))
 
 
-def _engine(address: sa.URL) -> sa.Engine:
+def make_engine(address: sa.URL) -> sa.Engine:
+    """An engine that keeps no connection open. Raises DataError DATA-10."""
     try:
         return sa.create_engine(address, poolclass=sa.pool.NullPool)
     except sa.exc.NoSuchModuleError as error:
@@ -183,7 +185,8 @@ def _array(name: str, values: Any) -> pa.Array:
         ) from error
 
 
-def _refused(address: sa.URL, error: sa.exc.SQLAlchemyError) -> DataError:
+def refused(address: sa.URL, error: sa.exc.SQLAlchemyError) -> DataError:
+    """The error for what a database said, without the password."""
     cause = getattr(error, "orig", None) or error
     text = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
     if address.password:
