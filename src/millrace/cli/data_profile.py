@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from millrace.cli.data_batch import find_batch
-from millrace.cli.data_reports import add_report, wanted_reports, write_reports
+from millrace.cli.data_reports import add_report, waiting, wanted_reports, write_reports
 from millrace.cli.options import command
 from millrace.cli.output import print_json, progress
+from millrace.core.errors import DataError
 
 if TYPE_CHECKING:
     from millrace.data.scan import Scan
     from millrace.validation.profile import TableProfile
+    from millrace.validation.suite import Suite
 
 
 def add_profile(data: Any) -> None:
@@ -23,6 +26,16 @@ def add_profile(data: Any) -> None:
     look = command(data, "profile", "what every column of a batch looks like, in one pass", show_profile)
     look.add_argument("batch", metavar="FILE|SOURCE", help="Parquet or CSV, a folder of them, or a project's source")
     add_report(look)
+    draft = command(data, "suggest", "draft a suite that batches like this one meet", suggest_suite)
+    draft.add_argument("batch", metavar="FILE|SOURCE", help="the reference: Parquet or CSV, a folder, or a source")
+    draft.add_argument("--output", type=Path, metavar="FILE", help="write the suite there (default: print it)")
+    draft.add_argument("--name", help="of the suite (default: the batch's)")
+    draft.add_argument(
+        "--batch-rows",
+        type=_count,
+        metavar="N",
+        help="rows of the batches it will judge: small ones scatter more (default: as many as the reference)",
+    )
 
 
 def show_profile(options: argparse.Namespace) -> int:
@@ -39,6 +52,43 @@ def show_profile(options: argparse.Namespace) -> int:
         {"html": lambda: _page(found, options.batch), "json": lambda: document.encode("utf-8", "backslashreplace")},
     )
     return 0
+
+
+def suggest_suite(options: argparse.Namespace) -> int:
+    """Draft a suite from a reference, and leave out what the reference itself does not meet."""
+    from millrace.validation.engine import validate
+    from millrace.validation.suggest import confirm, suggest
+
+    batch = find_batch(options)
+    found = profile_of(batch.scan(), options.batch)
+    if found.rows == 0:
+        raise DataError("VALID-62", f"'{options.batch}' has 0 rows: no habit can be learned", fix="give a larger file")
+    drafted = suggest(found, name=options.name or Path(options.batch).stem, batch_rows=options.batch_rows)
+    with waiting("trying the draft on its reference ..."):
+        draft = confirm(drafted, lambda suite: validate(batch.read(), suite).results)
+    for item in draft.left_out:
+        print(f"left out: {item.expectation.type} {item.expectation.column or ''} {item.observed}", file=sys.stderr)
+    if options.output is not None:
+        draft.suite.save(options.output)
+    if options.json or options.output is None:
+        print_json(draft.suite.to_dict())
+    else:
+        _show_draft(draft.suite)
+        print(f"written: {options.output}", file=sys.stderr)
+    return 0
+
+
+def _show_draft(suite: Suite) -> None:
+    from millrace.validation.describe import demand
+
+    for rule in suite.expectations:
+        print(f"{rule.severity:<8}  {demand(rule.type, rule.kwargs)}")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of rows")
+    return int(text)
 
 
 def profile_of(scan: Scan, batch: str) -> TableProfile:
