@@ -96,30 +96,37 @@ def test_schema_keys_and_missing_values_are_critical_and_moves_are_warnings(suit
     assert rules(suite, "order_no")[("column_values_to_match_regex", "critical")]["regex"] == r"^[A-Z]{2}-\d{6}$"
 
 
-def breaches(seeds, rows, **options):
-    """How many fresh batches break a critical rule, how many any rule; one reference each."""
-    critical = light = 0
+def breaches(seeds, rows, batch_rows):
+    """Of fresh batches, each with a reference of its own: how many break a critical rule, how many a warning.
+
+    The first sighting of a level that the reference never held is counted apart: a level of one per cent is missing
+    in 5 % of references of 300 rows.
+    """
+    critical = light = sightings = 0
     for seed in seeds:
-        suite = drafted(draw(2 * seed, rows), **options).suite
-        result = validate(draw(2 * seed + 1, options.get("batch_rows", rows)), suite)
+        suite = drafted(draw(2 * seed, rows), batch_rows=batch_rows).suite
+        result = validate(draw(2 * seed + 1, batch_rows), suite)
+        failed = [item.expectation for item in result.failed]
+        new = [rule for rule in failed if rule.type.endswith("be_in_set") and rule.severity == "warning"]
         critical += result.is_blocking
-        light += not result.success
-    return critical, light
+        sightings += bool(new)
+        light += len(failed) > len(new)
+    return critical, light, sightings
 
 
 @pytest.mark.parametrize(("rows", "batch_rows"), [(1000, 1000), (2000, 200)])
 def test_fresh_rows_of_the_same_law_meet_the_suite(rows, batch_rows):
-    assert breaches(range(100, 115), rows, batch_rows=batch_rows) == (0, 0)
+    assert breaches(range(100, 110), rows, batch_rows)[:2] == (0, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("rows", "batch_rows"), [(300, 300), (1000, 1000), (3000, 300)])
-def test_fresh_rows_of_the_same_law_seldom_break_a_rule(rows, batch_rows):
-    critical, light = breaches(range(1000, 1300), rows, batch_rows=batch_rows)
+@pytest.mark.parametrize(("rows", "batch_rows", "first_seen"), [(300, 300, 0.1), (1000, 1000, 0.03), (3000, 300, 0.01)])
+def test_fresh_rows_of_the_same_law_seldom_break_a_rule(rows, batch_rows, first_seen):
+    critical, light, sightings = breaches(range(1000, 1300), rows, batch_rows)
 
-    assert critical == 0
-    assert light <= 3
+    assert (critical, light) == (0, 0)
+    assert sightings <= first_seen * 300
 
 
 @pytest.mark.parametrize(
@@ -188,10 +195,10 @@ def test_what_only_moved_is_a_warning(reference, suite):
     [
         ([f"{n:05}" for n in range(300)], r"^\d{5}$"),
         ([f"C{n}" for n in range(300)], r"^[A-Z]\d+$"),
-        ([f"dlu-{n:03}.x" for n in range(300)], r"^[a-z]{3}\-\d{3}\.[a-z]$"),
+        ([f"dlu-{n:03}.x" for n in range(300)], r"^[a-z]{3}-\d{3}\.[a-z]$"),
         ([f"{n}" if n % 2 else f"x{n}" for n in range(300)], None),
         (["word"] * 300, None),
-        ([f"Straße {n}" for n in range(100, 400)], r"^[A-Z][a-z]{3}ß[a-z]\ \d{3}$"),
+        ([f"Straße {n}" for n in range(100, 400)], r"^[A-Z][a-z]{3}ß[a-z] \d{3}$"),
         ([f"{n}" for n in range(50)], None),
     ],
 )
