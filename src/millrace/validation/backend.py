@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -55,4 +55,16 @@ class Backend(Protocol):
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int
     ) -> list[tuple[tuple[Any, ...], int]]:
         """The most frequent values among those rows, with their counts; equal counts in the order of first rows."""
+        ...
+
+
+@runtime_checkable
+class Queried(Protocol):
+    """A batch that answers SQL. It need not: a rule that asks for it is unsupported where it does not."""
+
+    def query(self, text: str, *, limit: int) -> tuple[int, list[dict[str, Any]]]:
+        """How many rows a SELECT gives, and the first `limit` of them by the names of its columns.
+
+        ``{batch}`` in `text` stands for the batch, doubled braces for braces. Raises CannotCheck when it is refused.
+        """
         ...

@@ -32,12 +32,20 @@ class Batch:
         Who holds them.
     rows_of : mapping of str to callable, optional
         Tables that a rule may name, each with a callable that counts its rows.
+    backend_of : mapping of str to callable, optional
+        The same tables, each with a callable that opens it.
     """
 
-    def __init__(self, backend: Backend, rows_of: Mapping[str, Callable[[], int]] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        rows_of: Mapping[str, Callable[[], int]] | None = None,
+        backend_of: Mapping[str, Callable[[], Backend]] | None = None,
+    ) -> None:
         self.backend = backend
         self.names: list[str] = list(backend.names)
         self.rows_of = dict(rows_of or {})
+        self.backend_of = dict(backend_of or {})
 
     def type_of(self, column: str) -> pa.DataType:
         """Arrow type of `column`. Raises CannotCheck when it is not there exactly once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from millrace.core.clock import SystemClock, to_text
@@ -15,16 +16,21 @@ from millrace.validation.batch import Batch
 from millrace.validation.check import Check, Finding, Values
 from millrace.validation.conditions import row_filter
 from millrace.validation.date_rules import DATE_RULES
+from millrace.validation.distribution_rules import DISTRIBUTION_RULES
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.frames import open_batch
 from millrace.validation.json_form import json_ready
+from millrace.validation.order_rules import ORDER_RULES
 from millrace.validation.pair_rules import PAIR_RULES
 from millrace.validation.parameters import NoValue, fill, is_parameter, parameter_names
+from millrace.validation.query_rules import QUERY_RULES
 from millrace.validation.record_rules import RECORD_RULES
 from millrace.validation.result import ExpectationResult, ValidationResult
 from millrace.validation.result_format import ResultFormat
+from millrace.validation.set_rules import SET_RULES
 from millrace.validation.signatures import argument_mistakes, unsupported_parts
+from millrace.validation.spread_rules import SPREAD_RULES
 from millrace.validation.suite import Expectation, Suite
 from millrace.validation.table_rules import TABLE_RULES
 from millrace.validation.text_rules import TEXT_RULES
@@ -34,10 +40,15 @@ RULES = {
     **TABLE_RULES,
     **AGGREGATE_RULES,
     **VALUE_RULES,
+    **ORDER_RULES,
+    **SET_RULES,
+    **SPREAD_RULES,
     **TEXT_RULES,
     **DATE_RULES,
     **PAIR_RULES,
     **RECORD_RULES,
+    **DISTRIBUTION_RULES,
+    **QUERY_RULES,
 }
 
 
@@ -81,7 +92,12 @@ def validate(
     form = ResultFormat.of(result_format)
     rules = [filled_rule(rule, parameters or {}, at) for rule in suite.expectations]
     backend = open_batch(data)
-    batch = Batch(backend, {name: _count_of(table) for name, table in (tables or {}).items()})
+    others = dict(tables or {})
+    batch = Batch(
+        backend,
+        {name: _count_of(table) for name, table in others.items()},
+        {name: partial(open_batch, table) for name, table in others.items()},
+    )
     compiled = [compile_rule(batch, rule, parameters) for rule in rules]
     figures = Figures(backend)
     checks = [item for item in compiled if isinstance(item, Check)]

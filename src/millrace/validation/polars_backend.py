@@ -119,6 +119,23 @@ class PolarsBackend:
         found = self._looked(unexpected, shown, where, read)
         return [(tuple(row[:-1]), row[-1]) for row in found.iter_rows()]
 
+    def query(self, text: str, *, limit: int) -> tuple[int, list[dict[str, Any]]]:
+        try:
+            asked = text.format(batch="batch").strip().rstrip(";")
+        except (KeyError, IndexError, ValueError) as error:
+            raise CannotCheck(f"the query {text!r} has a brace that is no {{batch}}; double those of SQL") from error
+        names = list(self.names)
+        if len(set(names)) < len(names):
+            raise CannotCheck("two columns of one name cannot be queried")
+        try:
+            labels = {label_of(names, name): name for name in names}
+            frame = self._columns.frame(names).rename(labels).select(names)
+            rows = pl.SQLContext(batch=frame).execute(asked, eager=False)
+            count = _collected(rows.select(pl.len())).item()
+            return int(count), _collected(rows.head(limit)).to_dicts()
+        except _FAILURES as error:
+            raise CannotCheck(f"the query is refused: {_reason(error)}") from error
+
     def _known(self, where: Expr | None, figure: Expr) -> tuple[bool, Any]:
         if where is None and self._columns.rows is not None and figure in (ROWS, Expr("count_if", (TRUE,))):
             return True, self._columns.rows

@@ -24,7 +24,7 @@ GX_SUITE = {
             "rendered_content": None,
         },
         {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "id"}, "meta": {}, "severity": None},
-        {"kwargs": {"column": "x", "threshold": 0.1}, "type": "expect_column_kl_divergence_to_be_less_than"},
+        {"kwargs": {"column": "x", "threshold": 0.1}, "type": "expect_column_values_to_be_odd"},
     ],
     "meta": {"great_expectations_version": "1.24.1"},
     "notes": None,
