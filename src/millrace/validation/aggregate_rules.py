@@ -50,6 +50,19 @@ def distinct_count(batch: Batch, kwargs: Kwargs) -> Check:
     return _bounded(batch, kwargs, distinct(batch.values(kwargs["column"])), bounds)
 
 
+def distinct_share(batch: Batch, kwargs: Kwargs) -> Check:
+    """Distinct values among the present ones; 0 where there is none."""
+    low, high = _number_bounds(kwargs, "a share of values")
+    values = batch.values(kwargs["column"])
+    present = count_if(is_present(values))
+
+    def finish(found: Values) -> Finding:
+        share = found[distinct(values)] / found[present] if found[present] else 0
+        return Finding(is_within(share, kwargs, low, high), {"observed_value": share})
+
+    return Check(finish, (distinct(values), present))
+
+
 def present_share(batch: Batch, kwargs: Kwargs) -> Check:
     low, high = _number_bounds(kwargs, "a share of values")
     present = count_if(is_present(batch.values(kwargs["column"])))
@@ -95,5 +108,6 @@ AGGREGATE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_column_stdev_to_be_between": number("stdev", lambda values: figure("stdev", values)),
     "expect_column_sum_to_be_between": number("sum", lambda values: figure("sum", values)),
     "expect_column_unique_value_count_to_be_between": distinct_count,
+    "expect_column_proportion_of_unique_values_to_be_between": distinct_share,
     "expect_column_proportion_of_non_null_values_to_be_between": present_share,
 }

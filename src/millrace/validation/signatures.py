@@ -38,7 +38,9 @@ SIGNATURES: dict[str, Signature] = {
     "expect_table_columns_to_match_set": Signature(("column_set",), ("exact_match",)),
     "expect_table_row_count_to_be_between": _range(),
     "expect_table_row_count_to_equal": Signature(("value",)),
+    "expect_table_row_count_to_equal_other_table": Signature(("other_table_name",)),
     "expect_table_column_count_to_equal": Signature(("value",)),
+    "expect_table_column_count_to_be_between": _range(),
     "expect_column_to_exist": Signature(("column",), ("column_index",)),
     "expect_column_values_to_be_of_type": Signature(("column", "type_"), ("mostly",)),
     "expect_column_values_to_be_in_type_list": Signature(("column", "type_list"), ("mostly",)),
@@ -75,6 +77,20 @@ SIGNATURES: dict[str, Signature] = {
     "expect_multicolumn_sum_to_equal": Signature(("column_list", "sum_total"), ("ignore_row_if", "mostly")),
     "expect_multicolumn_values_to_be_equal": Signature(("column_list",), ("ignore_row_if", "mostly")),
     "expect_select_column_values_to_be_unique_within_record": Signature(("column_list",), ("ignore_row_if", "mostly")),
+    "expect_column_value_lengths_to_be_between": Signature(
+        ("column",), (*_RANGE, "mostly"), ("min_value", "max_value")
+    ),
+    "expect_column_value_lengths_to_equal": Signature(("column", "value"), ("mostly",)),
+    "expect_column_values_to_be_increasing": Signature(("column",), ("strictly", "mostly")),
+    "expect_column_values_to_be_decreasing": Signature(("column",), ("strictly", "mostly")),
+    "expect_column_value_z_scores_to_be_less_than": Signature(("column", "threshold"), ("double_sided", "mostly")),
+    "expect_column_values_to_not_be_outliers": Signature(("column",), ("method", "multiplier", "mostly")),
+    "expect_column_quantile_values_to_be_between": Signature(("column", "quantile_ranges"), ("allow_relative_error",)),
+    "expect_column_distinct_values_to_be_in_set": Signature(("column", "value_set")),
+    "expect_column_distinct_values_to_contain_set": Signature(("column", "value_set")),
+    "expect_column_distinct_values_to_equal_set": Signature(("column", "value_set")),
+    "expect_column_most_common_value_to_be_in_set": Signature(("column", "value_set"), ("ties_okay",)),
+    "expect_column_proportion_of_unique_values_to_be_between": _range("column"),
     "expect_column_kl_divergence_to_be_less_than": Signature(
         ("column",),
         (
@@ -162,6 +178,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and value == value
 
 
+def _is_quantile_ranges(value: Any) -> bool:
+    if not isinstance(value, Mapping) or set(value) != {"quantiles", "value_ranges"}:
+        return False
+    shares, ranges = value["quantiles"], value["value_ranges"]
+    if not isinstance(shares, (list, tuple)) or not isinstance(ranges, (list, tuple)) or len(shares) != len(ranges):
+        return False
+    return all(map(_is_share, shares)) and all(map(_is_range, ranges))
+
+
+def _is_range(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        return False
+    given = [bound for bound in value if bound is not None]
+    return all(map(_is_number, given)) and given == sorted(given)
+
+
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "column": (lambda value: isinstance(value, str), "a column name"),
     "column_list": (_is_names, "a list of column names"),
@@ -191,7 +223,6 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "base_query": (lambda value: isinstance(value, str), "a query in SQL"),
     "comparison_query": (lambda value: isinstance(value, str), "a query in SQL"),
     "comparison_data_source_name": (lambda value: isinstance(value, str), "the name of a table given to the engine"),
-    "threshold": (_is_number, "a number"),
     "mostly": (_is_share, "a share between 0 and 1"),
     "value": (_is_count, "a whole number"),
     "exact_match": (lambda value: isinstance(value, bool), "true or false"),
@@ -199,6 +230,15 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "strict_max": (lambda value: isinstance(value, bool), "true or false"),
     "min_value": (_is_bound, "a bound"),
     "max_value": (_is_bound, "a bound"),
+    "strictly": (lambda value: isinstance(value, bool), "true or false"),
+    "double_sided": (lambda value: isinstance(value, bool), "true or false"),
+    "ties_okay": (lambda value: isinstance(value, bool), "true or false"),
+    "threshold": (_is_number, "a number"),
+    "multiplier": (lambda value: _is_number(value) and value >= 0, "a number, 0 or more"),
+    "method": (lambda value: value in ("iqr", "std"), "one of iqr, std"),
+    "quantile_ranges": (_is_quantile_ranges, "an object of 'quantiles' and as many ordered 'value_ranges'"),
+    "allow_relative_error": (lambda value: isinstance(value, (bool, str)), "false or a way to interpolate"),
+    "other_table_name": (lambda value: isinstance(value, str), "the name of a table"),
     "ignore_row_if": (
         lambda value: value in ("all_values_are_missing", "any_value_is_missing", "never"),
         "one of all_values_are_missing, any_value_is_missing, never",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from millrace.core.errors import did_you_mean, nearest
+from millrace.core.errors import MillraceError, did_you_mean, nearest
 from millrace.validation.arrow_types import TYPE_NAMES, find_type, is_numeric_name
 from millrace.validation.batch import Batch, CannotCheck, plain_type, type_name
 from millrace.validation.check import Check, Finding, Values, is_within
@@ -53,15 +53,42 @@ def column_count(batch: Batch, kwargs: Kwargs) -> Check:
     return _known(len(batch.names) == kwargs["value"], {"observed_value": len(batch.names)})
 
 
+def column_count_between(batch: Batch, kwargs: Kwargs) -> Check:
+    low, high = _count_bounds(kwargs, "columns")
+    return _known(is_within(len(batch.names), kwargs, low, high), {"observed_value": len(batch.names)})
+
+
 def row_count(batch: Batch, kwargs: Kwargs) -> Check:
     return _of_rows(lambda rows: rows == kwargs["value"])
 
 
 def row_count_between(batch: Batch, kwargs: Kwargs) -> Check:
+    low, high = _count_bounds(kwargs, "rows")
+    return _of_rows(lambda rows: is_within(rows, kwargs, low, high))
+
+
+def row_count_of_other(batch: Batch, kwargs: Kwargs) -> Check:
+    """As many rows as another table has, one of those that the caller names. Raises CannotCheck for any other."""
+    name = kwargs["other_table_name"]
+    if name not in batch.rows_of:
+        known = did_you_mean(name, batch.rows_of) if batch.rows_of else "no table was named"
+        raise CannotCheck(f"there is no table '{name}' to compare with; give it as tables={{'{name}': ...}}: {known}")
+    try:
+        other = batch.rows_of[name]()
+    except MillraceError as error:
+        raise CannotCheck(f"the rows of the table '{name}' cannot be counted: {error.what}") from error
+
+    def finish(found: Values) -> Finding:
+        return Finding(found[ROWS] == other, {"observed_value": {"self": found[ROWS], "other": other}})
+
+    return Check(finish, (ROWS,))
+
+
+def _count_bounds(kwargs: Kwargs, what: str) -> tuple[Any, Any]:
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     if any(bound is not None and not isinstance(bound, (int, float)) for bound in (low, high)):
-        raise CannotCheck(f"a count of rows cannot be compared with {low!r} and {high!r}")
-    return _of_rows(lambda rows: is_within(rows, kwargs, low, high))
+        raise CannotCheck(f"a count of {what} cannot be compared with {low!r} and {high!r}")
+    return low, high
 
 
 def column_type(batch: Batch, kwargs: Kwargs) -> Check:
@@ -118,7 +145,9 @@ TABLE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_table_columns_to_match_ordered_list": ordered_columns,
     "expect_table_columns_to_match_set": column_set,
     "expect_table_column_count_to_equal": column_count,
+    "expect_table_column_count_to_be_between": column_count_between,
     "expect_table_row_count_to_equal": row_count,
+    "expect_table_row_count_to_equal_other_table": row_count_of_other,
     "expect_table_row_count_to_be_between": row_count_between,
     "expect_column_to_exist": column_exists,
     "expect_column_values_to_be_of_type": column_type,

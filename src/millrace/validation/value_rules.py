@@ -14,12 +14,14 @@ from millrace.validation.expression import (
     Expr,
     all_of,
     any_of,
+    as_text,
     compare,
     count_if,
     distinct,
     is_in,
     is_missing,
     is_present,
+    length,
     literal,
     negate,
     repeated,
@@ -88,6 +90,28 @@ def rows_unique(batch: Batch, kwargs: Kwargs) -> Check:
         (ROWS, left_out, wrong),
         rows=Rows(unexpected, columns),
     )
+
+
+def lengths_between(batch: Batch, kwargs: Kwargs) -> Check:
+    """Characters of a value's text, `1.5` and `True` for what is no text."""
+    size = length(as_text(batch.values(kwargs["column"])))
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    wrong = [bound for bound in (low, high) if bound is not None and not isinstance(bound, (int, float))]
+    if wrong:
+        raise CannotCheck(f"a length cannot be compared with {wrong[0]!r}")
+    if low is not None and high is not None and low > high:
+        raise CannotCheck(f"min_value={low!r} is greater than max_value={high!r}")
+    outside = []
+    if low is not None:
+        outside.append(compare("le" if kwargs.get("strict_min") else "lt", size, literal(low)))
+    if high is not None:
+        outside.append(compare("ge" if kwargs.get("strict_max") else "gt", size, literal(high)))
+    return on_present(batch, kwargs, any_of(*outside))
+
+
+def lengths_equal(batch: Batch, kwargs: Kwargs) -> Check:
+    size = length(as_text(batch.values(kwargs["column"])))
+    return on_present(batch, kwargs, compare("ne", size, literal(kwargs["value"])))
 
 
 def on_present(batch: Batch, kwargs: Kwargs, unexpected: Expr, shown: Expr | None = None) -> Check:
@@ -163,6 +187,8 @@ VALUE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_column_values_to_be_in_set": values_in_set,
     "expect_column_values_to_not_be_in_set": values_not_in_set,
     "expect_column_values_to_be_unique": values_unique,
+    "expect_column_value_lengths_to_be_between": lengths_between,
+    "expect_column_value_lengths_to_equal": lengths_equal,
     "expect_column_values_to_not_be_null": values_present,
     "expect_column_values_to_be_null": values_missing,
     "expect_compound_columns_to_be_unique": rows_unique,
