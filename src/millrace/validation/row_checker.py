@@ -15,8 +15,9 @@ from millrace.validation.check import Check, Rows
 from millrace.validation.coercion import ACCEPTED, NOT_COERCED, Target, coerce, targets
 from millrace.validation.describe import demand
 from millrace.validation.engine import compile_rule, validate
-from millrace.validation.expression import column
-from millrace.validation.result import ExpectationResult
+from millrace.validation.expression import ROWS, column, count_if
+from millrace.validation.parameters import parameter_names
+from millrace.validation.result import ExpectationResult, ValidationResult
 from millrace.validation.row_backend import RowBackend
 from millrace.validation.row_code import RowCode, RowColumn
 from millrace.validation.row_result import Action, NotJudged, RowFinding, RowResult, RowRule
@@ -95,6 +96,9 @@ class RowChecker:
     types : mapping of str to pyarrow.DataType, optional
         Types of columns: a value that fits without loss has it, and a missing value too. Where none is given it is
         the one that the suite's own type rules ask for, else that of the value.
+    parameters : mapping, optional
+        Values of the suite's parameters. Rules that name any are worked out anew for every row, which costs a hundred
+        times as much as the others.
 
     Attributes
     ----------
@@ -113,12 +117,18 @@ class RowChecker:
     """
 
     def __init__(
-        self, suite: Suite, *, policy: Policy = "reject", types: Mapping[str, pa.DataType] | None = None
+        self,
+        suite: Suite,
+        *,
+        policy: Policy = "reject",
+        types: Mapping[str, pa.DataType] | None = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if policy not in POLICIES:
             raise DataError("VALID-43", f"there is no policy {policy!r}", fix=did_you_mean(str(policy), POLICIES))
         self.suite = suite
         self.policy = policy
+        self.parameters = dict(parameters or {})
         self.types = {**declared_types(suite.expectations), **(types or {})}
         self.rules: list[RowRule] = []
         self.not_judged: list[NotJudged] = []
@@ -216,7 +226,7 @@ class RowChecker:
 
     def _judge_slowly(self, row: Mapping[str, Any]) -> tuple[int, ...]:
         """The broken rules by the engine, which keeps one rule's fault from the others."""
-        results = validate(self._backend(row), Suite(self.suite.name, self._expectations)).results
+        results = self._ask(self._expectations, row).results
         return tuple(place for place, result in enumerate(results) if not result.success)
 
     def _compile(self, forms: Mapping[str, Form], row: Mapping[str, Any]) -> _Judge:
@@ -226,12 +236,10 @@ class RowChecker:
         code = RowCode(columns)
         tests = []
         for place, expectation in enumerate(self._expectations):
-            check = compile_rule(batch, expectation)
-            test = self._test(code, check, expectation) if isinstance(check, Check) else None
+            test = self._test(code, batch, expectation)
             if test is None:
                 # It depends on the types alone; the code then only holds for values of those.
-                is_kept = validate(batch.backend, Suite("", [expectation])).results[0].success
-                test = "False" if is_kept else "True"
+                test = str(not self._ask([expectation], row).results[0].success)
                 if expectation.column in columns:
                     code.value(column(expectation.column))
             if test != "False":
@@ -241,18 +249,28 @@ class RowChecker:
             code.line(f"if {test}: broken += ({place},)")
         return code.build("broken")
 
-    def _test(self, code: RowCode, check: Check, expectation: Expectation) -> str | None:
+    def _test(self, code: RowCode, batch: Batch, expectation: Expectation) -> str | None:
         """Code of whether a row breaks a rule; None where its values do not matter."""
-        if check.rows is None:
+        if parameter_names(expectation.kwargs):  # a parameter may be the time of asking
+            return self._slow_test(code, expectation)
+        check = compile_rule(batch, expectation)
+        if not isinstance(check, Check) or check.rows is None:
             return None
-        if not isinstance(check.rows, Rows):
-            alone = Suite("", [expectation])
-            judge = code.bind(lambda row: not validate(self._backend(row), alone).results[0].success)
-            return f"{judge}(row)"
+        if not isinstance(check.rows, Rows) or not _is_share(check, check.rows):
+            return self._slow_test(code, expectation)
         if expectation.kwargs.get("mostly") == 0:
             return "False"
         condition = "" if check.where is None else f"{code.is_true(check.where)} and "
         return f"{condition}{code.is_true(check.rows.unexpected)}"
+
+    def _slow_test(self, code: RowCode, expectation: Expectation) -> str:
+        judge = code.bind(lambda row: not self._ask([expectation], row).results[0].success)
+        return f"{judge}(row)"
+
+    def _ask(self, rules: Sequence[Expectation], row: Mapping[str, Any]) -> ValidationResult:
+        """What the engine finds in the row as a batch."""
+        suite = Suite(self.suite.name, list(rules))
+        return validate(self._backend(row), suite, result_format="BASIC", parameters=self.parameters)
 
     def _backend(self, row: Mapping[str, Any]) -> RowBackend:
         forms = {name: form_of(value, self.types.get(name)) for name, value in row.items()}
@@ -261,7 +279,7 @@ class RowChecker:
 
     def _explain(self, row: Mapping[str, Any], broken: Sequence[RowRule]) -> list[RowFinding]:
         rules = [self._expectations[self.rules.index(rule)] for rule in broken]
-        results = validate(self._backend(row), Suite(self.suite.name, rules), result_format="BASIC").results
+        results = self._ask(rules, row).results
         return [RowFinding(rule, _observed(result)) for rule, result in zip(broken, results, strict=True)]
 
     def _log(self, row: Mapping[str, Any], rules: Sequence[RowRule]) -> None:
@@ -274,6 +292,12 @@ def _action(expectation: Expectation, policy: Policy) -> Action:
         return "log"
     is_share = expectation.kwargs.get("mostly") not in (None, 1)
     return "reject" if expectation.severity == "critical" and policy != "flag" and not is_share else "flag"
+
+
+def _is_share(check: Check, rows: Rows) -> bool:
+    """Whether a check asks no more than how many rows there are, are left out, and are unexpected."""
+    others = [figure for figure in check.figures if figure not in (ROWS, count_if(rows.unexpected))]
+    return check.recount is None and len(others) <= 1 and all(figure.op == "count_if" for figure in others)
 
 
 def _observed(result: ExpectationResult) -> str:
