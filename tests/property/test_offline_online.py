@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from millrace.core.clock import ManualClock, to_micros
 from millrace.features import aggregation as mr
-from millrace.features import window
+from millrace.features import tail_merge, window
 from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.derive import derive
@@ -27,6 +28,7 @@ from millrace.features.expression import col
 from millrace.features.online import open_online
 from millrace.features.store import FeatureStore
 from millrace.features.tail import merge_tails, retention_of
+from millrace.features.tail_merge import TailMerge
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
 
@@ -287,6 +289,37 @@ def test_packing_leaves_out_what_merging_would(view: FeatureView, log: Any, now:
     trimmed = dict(pack_events(events, view, retention=retention, now=moment))
 
     assert trimmed == {key: merge_tails(None, data, retention, moment) for key, data in whole.items()}
+
+
+@settings(quiet, max_examples=200)
+@given(definitions(), batches, nows, st.booleans(), st.booleans())
+def test_merging_many_keys_at_once_is_merging_each(
+    view: FeatureView, log: Any, now: int, is_replay: bool, is_kept: bool
+) -> None:
+    """Of every batch after every other: what is newer, late, repeated, tied, wider or the same again."""
+    retention, moment = retention_of(view, 180_000_000), to_micros(minute(now))
+    merge = TailMerge(retention, moment, is_replay=is_replay)
+    held = retention if is_kept else None
+    packed = [list(pack_events(read_events(to_rows(b), view), view, retention=held, now=moment)) for b in log]
+    olds: list[bytes | None] = []
+    news: list[bytes] = []
+    stored: dict[bytes, bytes] = {}
+    for batch in packed:
+        for earlier in packed:
+            before = {**stored, **dict(earlier)}
+            olds += [before.get(key) for key, _ in batch]
+            news += [value for _, value in batch]
+        for key, value in batch:
+            stored[key] = merge(stored.get(key), value)
+            olds.append(stored[key])
+            news.append(value)
+
+    with mock.patch.object(tail_merge, "_FEW", 1):
+        together = merge.many(olds, news)
+
+    each = [merge(old, new) for old, new in zip(olds, news, strict=True)]
+    assert together == each
+    assert all((one is old) == (other is old) for one, other, old in zip(together, each, olds, strict=True))
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 127, 128, 129, 1000, 20_000])

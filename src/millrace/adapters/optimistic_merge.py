@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from millrace.adapters.retries import Retries
 from millrace.core.errors import StoreError
-from millrace.features.online import Combine
+from millrace.features.online import Combine, combine_all
 
 Change: TypeAlias = tuple[bytes, bytes | None, bytes]
 """A key, the value it must still have, and the one it gets."""
@@ -65,6 +65,9 @@ def _settle(pending: dict[bytes, list[bytes]], combine: Combine, swap: Swap, whe
 
 
 def _fold(chunk: dict[bytes, list[bytes]], olds: Sequence[bytes | None], combine: Combine) -> list[Change]:
+    if all(len(values) == 1 for values in chunk.values()):
+        news = combine_all(combine, olds, [values[0] for values in chunk.values()])
+        return [(key, old, new) for key, old, new in zip(chunk, olds, news, strict=True) if new is not old]
     changes = []
     for (key, values), old in zip(chunk.items(), olds, strict=True):
         new = old

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from millrace.features.arrays import pack_arrays
 from millrace.features.columns import Bools, Ints
-from millrace.features.events import NEVER, Events
+from millrace.features.events import Events
 from millrace.features.keys import encode_keys, pack_rows
 from millrace.features.layout import LONG_KINDS, SINCE_EVER, Layout, layout_of
 from millrace.features.tail import Retention
+from millrace.features.tail_arrays import Groups, cut, keep, lay_out, needed
 from millrace.features.view import FeatureView
 
 
@@ -36,30 +37,33 @@ def pack_events(
     by_created = [] if events.created is None else [events.created[keyed]]
     order = keyed[np.lexsort([*by_created, events.effective[keyed], codes[keyed]])]
     if not len(order):
-        return
+        return iter(())
     starts = np.concatenate(([0], np.flatnonzero(np.diff(codes[order])) + 1)).astype(np.int64)
     ends = np.append(starts[1:], len(order))
     since = np.full(len(starts), SINCE_EVER, dtype=np.int64)
     if retention is not None and not retention.is_unbounded:
-        begins, since = _needed(events, view, order, starts, ends, retention, now)
-        counts = ends - begins
-        kept = np.repeat(begins - np.concatenate(([0], np.cumsum(counts)[:-1])), counts) + np.arange(counts.sum())
-        order, ends = order[kept], np.cumsum(counts)
-        starts = ends - counts
+        created = None if events.created is None else events.created[order]
+        begins, since = needed(
+            events.effective[order],
+            created,
+            lambda where: _is_true(events, view.columns[where], order),
+            Groups(starts, ends, since),
+            retention,
+            now,
+        )
+        kept, starts, ends = keep(begins, ends)
+        order = order[kept]
     layout = layout_of(tuple(events.columns[name].kind for name in view.columns), events.created is not None)
     words, texts, bounds = _pack(events, view, layout, order, starts)
-    data, places = _values(layout, words, starts, ends, since)
+    data, places = lay_out(layout, words, Groups(starts, ends, since))
     ranking = _in_order_of_bytes(events.keys, order[starts])
     keys = pack_rows(events.keys, view.keys, order[starts][ranking])
-    begins, stops = places[:-1][ranking].tolist(), places[1:][ranking].tolist()
-    if not layout.has_texts:
-        for key, begin, end in zip(keys, begins, stops, strict=True):
-            yield key, data[begin:end]
-        return
-    cuts = bounds[np.append(starts, len(order))]
-    firsts, lasts = cuts[:-1][ranking].tolist(), cuts[1:][ranking].tolist()
-    for key, begin, end, first, last in zip(keys, begins, stops, firsts, lasts, strict=True):
-        yield key, data[begin:end] + texts[first:last]
+    values = cut(data, places[:-1][ranking], places[1:][ranking])
+    if layout.has_texts:
+        cuts = bounds[np.append(starts, len(order))]
+        own = cut(texts, cuts[:-1][ranking], cuts[1:][ranking])
+        values = [value + text for value, text in zip(values, own, strict=True)]
+    return zip(keys, values, strict=True)
 
 
 def _in_order_of_bytes(keys: Sequence[pa.Array], rows: Ints) -> Ints:
@@ -73,71 +77,12 @@ def _in_order_of_bytes(keys: Sequence[pa.Array], rows: Ints) -> Ints:
     return np.argsort(values.view(np.uint64), kind="stable")
 
 
-def _needed(
-    events: Events, view: FeatureView, order: Ints, starts: Ints, ends: Ints, retention: Retention, now: int
-) -> tuple[Ints, Ints]:
-    """For each key the place of its first event that a read can need, and since when its events are complete.
-
-    `tail._trim` for all keys at once.
-    """
-    effective = events.effective[order]
-    counts = ends - starts
-    safe = np.minimum(effective[ends - 1], now) - retention.late
-    safe_of_each = np.repeat(safe, counts)
-    ranks = np.concatenate(([0], np.cumsum(effective <= safe_of_each))).astype(np.int64)
-    visible = starts + ranks[ends] - ranks[starts]
-    is_known = np.arange(len(order)) < np.repeat(visible, counts)
-    if events.created is not None:
-        created = events.created[order]
-        is_known &= (created <= safe_of_each) & (created != NEVER)
-    begins = visible.copy()
-    for where, depth in retention.newest:
-        counted = is_known if where is None else is_known & _is_true(events, view.columns[where], order)
-        begins = np.minimum(begins, _nth_from_the_end(counted, starts, ends, depth))
-    if retention.window is not None:
-        ranks = np.concatenate(([0], np.cumsum(effective <= safe_of_each - retention.window))).astype(np.int64)
-        begins = np.minimum(begins, starts + ranks[ends] - ranks[starts])
-    # Ties stay together: of a group that was cut, a repeated event could not be recognised.
-    is_tied = np.concatenate(([False], effective[1:] == effective[:-1]))
-    if events.created is not None:
-        is_tied[1:] &= created[1:] == created[:-1]
-    is_tied[starts] = False
-    firsts = np.maximum.accumulate(np.where(is_tied, 0, np.arange(len(order))))
-    begins = np.where(begins < ends, firsts[np.minimum(begins, ends - 1)], begins)
-    return begins, np.where(begins > starts, safe, SINCE_EVER)
-
-
 def _is_true(events: Events, name: str, order: Ints) -> Bools:
     column = events.columns[name]
     if column.kind != "bool":
         return np.zeros(len(order), dtype=np.bool_)
     is_true: Bools = (column.values[order] != 0) & column.valid[order]
     return is_true
-
-
-def _nth_from_the_end(counted: Bools, starts: Ints, ends: Ints, depth: int) -> Ints:
-    """For each group the place of its `depth`-th counted event from the end; its start when there are not so many."""
-    ranks = np.concatenate(([0], np.cumsum(counted))).astype(np.int64)
-    places = np.append(np.flatnonzero(counted), 0)
-    wanted = ranks[ends] - depth
-    return np.where(wanted >= ranks[starts], places[np.clip(wanted, 0, len(places) - 1)], starts)
-
-
-def _values(layout: Layout, words: Ints, starts: Ints, ends: Ints, since: Ints) -> tuple[bytes, Ints]:
-    """Header and events of all keys in one piece, and the places at which each key's begin, and the end."""
-    counts = ends - starts
-    header = layout.header(0, SINCE_EVER)
-    head, width = len(header) // 8, layout.width // 8
-    places = np.concatenate(([0], np.cumsum(head + counts * width))).astype(np.int64)
-    whole = np.empty(places[-1], dtype="<i8")
-    heads = np.tile(np.frombuffer(header, dtype="<i8"), (len(starts), 1))
-    heads[:, 0] |= counts << 32
-    heads[:, 1] = since
-    whole[places[:-1, None] + np.arange(head)] = heads
-    is_event = np.ones(len(whole), dtype=np.bool_)
-    is_event[(places[:-1, None] + np.arange(head)).ravel()] = False
-    whole[is_event] = words.ravel()
-    return whole.tobytes(), places * 8
 
 
 def _pack(events: Events, view: FeatureView, layout: Layout, order: Ints, starts: Ints) -> tuple[Ints, bytes, Ints]:

@@ -196,6 +196,6 @@ def _pack_column(array: pa.Array, name: str) -> list[bytes]:
     if pa.types.is_int64(array.type):
         whole = np.empty(len(array), dtype=[("sort", "S1"), ("value", ">i8")])
         whole["sort"], whole["value"] = b"i", array.to_numpy(zero_copy_only=False)
-        data, width = whole.tobytes(), whole.dtype.itemsize
-        return [data[place : place + width] for place in range(0, len(data), width)]
+        packed_keys: list[bytes] = whole.view(f"V{whole.dtype.itemsize}").tolist()
+        return packed_keys
     return [packed for value in array.to_pylist() if (packed := pack_value(value, name)) is not None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from millrace.core.errors import StoreError
 from millrace.features.lmdb_environment import release_environment, share_environment
-from millrace.features.online import Combine
+from millrace.features.online import Combine, combine_all
 
 LONGEST_NAME_BYTES = 511
 ITEMS_PER_TRANSACTION = 20_000
@@ -150,13 +150,11 @@ def _name(prefix: bytes, key: bytes) -> bytes:
 def _write_together(transaction: Any, names: list[bytes], chunk: list[tuple[bytes, bytes]], combine: Combine) -> None:
     """Merge items of different keys, none of which has a long name: two calls for all of them."""
     with transaction.cursor() as cursor:
-        find = dict(cursor.getmulti(names)).get
-        changed = []
-        for name, (_, value) in zip(names, chunk, strict=True):
-            old = find(name)
-            new = combine(old, value)
-            if new is not old:
-                changed.append((name, new))
+        found = cursor.getmulti(names)  # in their order, without those that are not there
+        is_whole = len(found) == len(names)
+        olds = [value for _, value in found] if is_whole else list(map(dict(found).get, names))
+        news = combine_all(combine, olds, [value for _, value in chunk])
+        changed = [(name, new) for name, new, old in zip(names, news, olds, strict=True) if new is not old]
         cursor.putmulti(changed)
 
 

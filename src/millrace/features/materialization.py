@@ -25,7 +25,8 @@ from millrace.features.online import OnlineStore
 from millrace.features.scan import NOWHERE, open_scan
 from millrace.features.scan import Read as Read
 from millrace.features.stored_schema import StoredSchema, find_schema, store_mark, widen_schema
-from millrace.features.tail import Retention, merge_tails, retention_of
+from millrace.features.tail import Retention, retention_of
+from millrace.features.tail_merge import TailMerge
 from millrace.features.view import EventSource, FeatureView
 from millrace.features.workspace import Workspace
 from millrace.store.ledger import Ledger
@@ -82,7 +83,7 @@ class Materializer:
         self._online.merge(
             view.storage_id(),
             pack_events(events, view, retention=retention, now=now),
-            lambda old, new: new if old is None else merge_tails(old, new, retention, now, is_replay=is_replay),
+            TailMerge(retention, now, is_replay=is_replay),
         )
 
     def materialize(

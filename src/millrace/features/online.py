@@ -62,6 +62,12 @@ class ScannableStore(OnlineStore, Protocol):
         ...
 
 
+def combine_all(combine: Combine, olds: Sequence[bytes | None], news: Sequence[bytes]) -> list[bytes]:
+    """``combine`` of each pair; of all at once where `combine` offers that as a method ``many``."""
+    many: Callable[[Sequence[bytes | None], Sequence[bytes]], list[bytes]] | None = getattr(combine, "many", None)
+    return many(olds, news) if many is not None else list(map(combine, olds, news))
+
+
 def open_online(url: str) -> OnlineStore:
     """The online store behind `url`, such as ``lmdb:///state/online``, ``redis://cache:6379/0`` or ``memory://``."""
     store: OnlineStore = load_plugin("online_stores", scheme_of(url))(url)

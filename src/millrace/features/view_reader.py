@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from struct import error as struct_error
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from millrace.features.aggregate import result_kind
 from millrace.features.aggregation import Aggregation
@@ -32,6 +33,14 @@ Reading: TypeAlias = tuple[list[Any], Status, int | None]
 _Getter = Callable[[bytes, int, list[tuple[Any, ...]], int], Any]
 
 
+class _Slots(NamedTuple):
+    """All values of a newest event at once, where none of its nulls in `mask` says otherwise."""
+
+    word: int
+    mask: int
+    take: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What columns are answered as, and how each layout is read to that end."""
@@ -39,6 +48,7 @@ class _Known:
     kinds: Mapping[str, ValueKind]
     answered: list[ValueKind | None]
     getters: dict[Layout, list[_Getter]]
+    slots: dict[Layout, _Slots]
 
 
 class ViewReader:
@@ -99,6 +109,9 @@ class ViewReader:
         if self._ttl is not None and at - newest > self._ttl:
             return self.nothing, "expired", newest - self._delay
         known = self._known
+        at_once = known.slots.get(layout)
+        if at_once is not None and not seen[0][at_once.word] & at_once.mask:
+            return list(at_once.take(seen[0])), "present", newest - self._delay
         getters = known.getters.get(layout)
         if getters is None:
             known, getters = self._learn(layout)
@@ -115,7 +128,7 @@ class ViewReader:
             kind = result_kind(rule.kind, "int" if rule.column is None else kinds.get(rule.column, "null"))
             return None if kind == "null" else kind
 
-        return _Known(dict(kinds), [answered(rule) for rule in self.rules], {})
+        return _Known(dict(kinds), [answered(rule) for rule in self.rules], {}, {})
 
     def _learn(self, layout: Layout) -> tuple[_Known, list[_Getter]]:
         known, kinds = self._known, dict(self._known.kinds)
@@ -126,7 +139,25 @@ class ViewReader:
         if kinds != known.kinds:
             known = self._known = self._knowing(kinds)
         getters = known.getters[layout] = [self._getter(rule, layout, known.kinds) for rule in self.rules]
+        at_once = self._at_once(layout, known.kinds)
+        if at_once is not None:
+            known.slots[layout] = at_once
         return known, getters
+
+    def _at_once(self, layout: Layout, kinds: Mapping[str, ValueKind]) -> _Slots | None:
+        """How to take all values in one step: where each is the newest event's own, as it lies there."""
+        columns = [rule.column for rule in self.rules if _is_quick(rule) and not rule.steps and rule.column]
+        places = [self._columns[name] for name in columns]
+        is_whole = len(places) == len(self.rules) > 1 and len({place // 64 for place in places}) == 1
+        if not is_whole or any(
+            converter(layout.kinds[self._columns[name]], kinds[name]) is not None for name in columns
+        ):
+            return None
+        mask = 0
+        for place in places:
+            mask |= 1 << (place % 64)
+        take = itemgetter(*(layout.first_slot + place for place in places))
+        return _Slots(layout.first_word + places[0] // 64, mask, take)
 
     def _getter(self, rule: Aggregation, layout: Layout, kinds: Mapping[str, ValueKind]) -> _Getter:
         if not _is_quick(rule):
