@@ -19,19 +19,19 @@ _PATIENCE_S = 1.0
 _REDRAW_S = 0.2
 
 
-def add_report(parser: argparse.ArgumentParser) -> None:
+def add_report(parser: argparse.ArgumentParser, kinds: Sequence[str] = KINDS) -> None:
     """The option that asks for reports."""
     parser.add_argument(
         "--report",
         nargs="+",
         action="extend",
         default=[],
-        metavar="html|json|FILE",
-        help="write reports: the file's ending says which; html or json alone makes a name from the batch's",
+        metavar="|".join([*kinds, "FILE"]),
+        help="write reports: the file's ending says which; a kind alone makes a name from the batch's",
     )
 
 
-def wanted_reports(words: Sequence[str], batch: str) -> list[tuple[str, Path]]:
+def wanted_reports(words: Sequence[str], batch: str, kinds: Sequence[str] = KINDS) -> list[tuple[str, Path]]:
     """Each report asked for: its kind and its file.
 
     A kind may stand before its file, ``--report html out.html``, and stands alone for a file named after the batch.
@@ -45,14 +45,14 @@ def wanted_reports(words: Sequence[str], batch: str) -> list[tuple[str, Path]]:
     waiting: str | None = None
     for word in words:
         kind = Path(word).suffix.lower().removeprefix(".")
-        if word in KINDS:
+        if word in kinds:
             found += [] if waiting is None else [(waiting, _named_after(batch, waiting))]
             waiting = word
-        elif kind not in KINDS:
+        elif kind not in kinds:
             raise DataError(
                 "VALID-60",
-                f"'{word}' is no report: it ends in neither .html nor .json",
-                fix=did_you_mean(word, KINDS) if "." not in word else f"--report {Path(word).stem}.html",
+                f"'{word}' is no report: it ends in none of {', '.join(f'.{one}' for one in kinds)}",
+                fix=did_you_mean(word, kinds) if "." not in word else f"--report {Path(word).stem}.html",
             )
         else:
             if waiting is not None and waiting != kind:

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from millrace.drift.compare import compare
 from millrace.drift.estimated_performance import estimate_performance
-from millrace.drift.multivariate import tell_apart
+from millrace.drift.multivariate import AUC_LIMIT, tell_apart
 from millrace.drift.profile import ReferenceProfile
 from millrace.drift.report import DriftReport
-from millrace.drift.scores import compare_scores
+from millrace.drift.scores import EFFECT, compare_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ def assess(
     after: Answers | None = None,
     classes: Sequence[Any] = (),
     performance_limits: Mapping[str, float] | None = None,
+    with_classifier: bool = True,
     **limits: Any,
 ) -> DriftReport:
     """The drift of a batch: each column, what only shows in several together, and what the model makes of it.
@@ -53,7 +54,8 @@ def assess(
     Parameters
     ----------
     reference, current, columns, types, **limits
-        As in `compare`.
+        As in `compare`. A larger `effect` than the default raises the classifier's and the scores' limits with it: the
+        area under the curve to 0.5 + effect / 2.
     sample : pyarrow.Table, optional
         Rows of the reference for the classifier; the reference itself if it is a table. Against a profile without a
         sample no classifier is asked.
@@ -64,6 +66,8 @@ def assess(
         Labels in the order of the scores; empty for a regression.
     performance_limits : mapping of str to float, optional
         Least estimated value by metric; without it accuracy may be 0.05 below the holdout's.
+    with_classifier : bool
+        Whether to ask the classifier.
 
     Raises
     ------
@@ -73,12 +77,18 @@ def assess(
     report = compare(reference, current, columns=columns, types=types, **limits)
     evidence = dict(report.evidence)
     rows = sample if sample is not None else reference if isinstance(reference, pa.Table) else None
-    if rows is not None:
+    effect = report.evidence["effect"]
+    if rows is not None and with_classifier:
         # Identifiers always move, and a column that is missing or of another type was already told.
         weighed = [c.name for c in report.columns if c.kind in ("numeric", "categorical", "temporal")]
         weighed = [name for name in weighed if name in rows.column_names and report[name].outcome != "error"]
         evidence["classifier"] = tell_apart(
-            rows, current, columns=weighed, types=types, min_rows=report.evidence["min_rows"]
+            rows,
+            current,
+            columns=weighed,
+            types=types,
+            auc_limit=max(AUC_LIMIT, 0.5 + effect / 2),
+            min_rows=report.evidence["min_rows"],
         )
     if before is not None and after is not None:
         evidence["scores"] = compare_scores(
@@ -87,6 +97,7 @@ def assess(
             classes=classes,
             reference_scores=before.scores,
             current_scores=after.scores,
+            effect=max(EFFECT, effect),
         )
         has_scores = before.scores is not None and after.scores is not None
         if has_scores and before.labels is not None and len(classes) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from millrace.core.clock import from_micros, to_text
 from millrace.core.page import page, share_bar, table, text
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ svg .then { fill: var(--dim); opacity: .45; } svg .now { fill: none; stroke: var
 svg .nowbar { fill: var(--bar); } svg .base { stroke: var(--line); } svg text { fill: var(--dim); font-size: 9px; }
 .key { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem; vertical-align: -.1rem; }
 .key.then { background: var(--dim); opacity: .45; } .key.now { background: var(--bar); }
-td small { color: var(--dim); }
+td small { color: var(--dim); } td.figure { white-space: nowrap; }
 """
 
 
@@ -59,15 +60,19 @@ def drift_page(report: DriftReport, *, title: str, note: str = "") -> str:
     return page(f"{title}: {word}", body, style=_STYLE)
 
 
-def picture(bars: Mapping[str, Any] | None, label: str) -> str:
-    """The shares of both sides: a filled histogram under a line for numbers, bars side by side for levels."""
+def picture(bars: Mapping[str, Any] | None, label: str, *, is_time: bool = False) -> str:
+    """The shares of both sides: a filled histogram under a line for numbers, bars side by side for levels.
+
+    What many rare levels have together is named below, and not drawn: it would make all others small.
+    """
     if not bars:
         return ""
+    bars = without_rest(bars)
     then, now = list(bars["reference"]), list(bars["current"])
     top = max([*then, *now], default=0.0)
     if top <= 0:
         return ""
-    ends = _ends(bars)
+    ends = edge_labels(bars, is_time=is_time)
     drawn = _steps(then, now, top) if "edges" in bars else _pairs(bars["levels"], then, now, top)
     return (
         f'<svg width="{_WIDTH}" height="{_HEIGHT + 12}" role="img" aria-label="{text(label)}">'
@@ -110,11 +115,27 @@ def _y(share: float, top: float) -> float:
     return _HEIGHT - (max(1.0, share / top * (_HEIGHT - 2)) if share > 0 else 0.0)
 
 
-def _ends(bars: Mapping[str, Any]) -> tuple[str, str]:
-    if "edges" in bars:
-        return f"{bars['edges'][0]:.4g}", f"{bars['edges'][-1]:.4g}"
-    levels = [str(level) for level in bars["levels"]]
-    return _short(levels[0]), _short(levels[-1]) if len(levels) > 1 else ""
+def without_rest(bars: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Bars of levels without the last one that stands for all others, if there is one."""
+    levels = bars.get("levels")
+    if not levels or len(levels) < 2 or not (levels[-1].startswith("(") and levels[-1].endswith(" others)")):
+        return bars
+    return {name: values[:-1] for name, values in bars.items()} | {"rest": levels[-1]}
+
+
+def edge_labels(bars: Mapping[str, Any], *, is_time: bool = False) -> tuple[str, str]:
+    """What to write below the first and the last bar; instants are in microseconds."""
+    if "edges" not in bars:
+        levels = [str(level) for level in bars["levels"]]
+        last = bars.get("rest") or (levels[-1] if len(levels) > 1 else "")
+        return _short(levels[0]), _short(str(last))
+    first, last = bars["edges"][0], bars["edges"][-1]
+    if not is_time:
+        return f"{first:.4g}", f"{last:.4g}"
+    try:
+        return to_text(from_micros(int(first)))[:10], to_text(from_micros(int(last)))[:10]
+    except (OverflowError, ValueError):  # beyond the calendar
+        return "", ""
 
 
 def _columns(report: DriftReport) -> str:
@@ -136,7 +157,11 @@ def _column_row(column: ColumnDrift, facts: Mapping[str, Any]) -> list[str]:
     return [
         f'<span class="{_OUTCOMES[column.outcome]}">{column.outcome}</span>{severity}',
         f"<code>{text(column.name)}</code><br><small>{text(column.kind or '')}</small>",
-        picture(facts.get("bars"), f"distribution of {column.name}, reference and current"),
+        picture(
+            facts.get("bars"),
+            f"distribution of {column.name}, reference and current",
+            is_time=str(facts["type_current"]).startswith(("timestamp", "date")),
+        ),
         why,
         _figure(column.effect),
         _figure(column.effects.get("psi")),
