@@ -17,6 +17,12 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
+def _is_object(kind: pa.DataType) -> bool:
+    """What pandas keeps as Python objects, text among it."""
+    tests = (types.is_binary, types.is_large_binary, types.is_decimal, types.is_date, types.is_time, types.is_nested)
+    return _is_text(kind) or any(test(kind) for test in tests)
+
+
 def _exactly(kind: pa.DataType) -> Test:
     return lambda found: bool(found == kind)
 
@@ -29,7 +35,9 @@ _NAMES: dict[str, Test] = {
     **dict.fromkeys(("bigint",), _exactly(pa.int64())),
     **dict.fromkeys(("smallint",), _exactly(pa.int16())),
     **dict.fromkeys(("tinyint",), _exactly(pa.int8())),
-    **dict.fromkeys(("str", "string", "object", "text", "varchar", "char", "nvarchar", "stringtype"), _is_text),
+    **dict.fromkeys(("str", "string", "text", "varchar", "char", "nvarchar", "stringtype"), _is_text),
+    **dict.fromkeys(("object", "object_"), _is_object),
+    **dict.fromkeys(("timedelta64", "timedelta", "duration", "interval"), types.is_duration),
     **dict.fromkeys(("bool", "boolean", "bool_", "booleantype"), types.is_boolean),
     **dict.fromkeys(("timestamp", "datetime", "datetime64", "timestamptype", "timestamptz"), types.is_timestamp),
     **dict.fromkeys(("date", "datetype"), types.is_date),
