@@ -37,14 +37,19 @@ def count_levels(column: pa.ChunkedArray) -> tuple[Levels, int]:
 
     Numbers become float64, so that integers that met a null on their way through pandas are still the same levels.
     """
-    if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
     if pa.types.is_string_view(column.type):
         column = pc.cast(column, pa.large_string())
     counted = pc.value_counts(column.drop_null() if column.null_count else column)
     if isinstance(counted, pa.ChunkedArray):
         counted = counted.combine_chunks()
     names, counts = counted.field(0), counted.field(1).to_numpy()
+    if pa.types.is_dictionary(names.type):
+        of_codes = names.dictionary
+        names = (pc.cast(of_codes, pa.large_string()) if pa.types.is_string_view(of_codes.type) else of_codes).take(
+            names.indices
+        )
+        known = names.is_valid().to_numpy(zero_copy_only=False)  # a dictionary may list null itself
+        names, counts = names.drop_null(), counts[known]
     kind = pa.types
     if not (kind.is_integer(names.type) or kind.is_floating(names.type) or kind.is_decimal(names.type)):
         return Levels(pc.cast(names, pa.large_string()), counts), 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 CELLS = 2000  # of a stored grid: D is then known to within 1/2000, a hundredth of the least effect that counts
 _EXACT_UP_TO = 10_000  # rows of the larger sample; scipy's own bound, 0.02 s at the worst
+_SUMMED_UP_TO = 5_000  # rows in effect; beyond, the limit law with its correction
 # Wei and Dudley 2012: P(D >= d) <= 2.17 exp(-2 d^2 nm/(n+m)) at all n = m (2 from 458 rows on).
 _DVORETZKY = 2.17
 
@@ -133,11 +134,19 @@ def ks_statistic(reference: NDArray[Any], current: NDArray[Any]) -> float:
 def ks_p_value(n: int, m: int, before: int, after: int) -> float:
     """Probability that samples of n and m rows of one law are at least ``abs(before / n - after / m)`` apart.
 
-    Exact up to 10,000 rows a side (with ties: at most this probability), the asymptotic law above. Not to be called
-    from several threads at once: it silences a warning of scipy's.
+    Exact up to 10,000 rows a side (with ties: at most this probability); above, Kolmogorov's law for nm/(n + m) rows,
+    beyond 5,000 of them by Vrbik's correction of its limit (2018), which is within 0.1 % down to p = 1e-6 and spares
+    the seconds that the sum takes at a million. Not to be called from several threads at once: it silences a warning
+    of scipy's.
     """
     if before * m == after * n:
         return 1.0
+    rows, distance = n * m / (n + m), abs(before / n - after / m)
+    if max(n, m) > _EXACT_UP_TO and rows > _SUMMED_UP_TO:
+        from scipy.special import kolmogorov
+
+        x = math.sqrt(rows) * distance
+        return float(kolmogorov(x + 1 / (6 * math.sqrt(rows)) + (x - 1) / (4 * rows)))
     from scipy import stats
 
     if max(n, m) <= _EXACT_UP_TO:
@@ -147,7 +156,7 @@ def ks_p_value(n: int, m: int, before: int, after: int) -> float:
             # scipy warns when it falls back from the exact law to the asymptotic one; both are right here.
             warnings.simplefilter("ignore", RuntimeWarning)
             return float(stats.ks_2samp(first, second).pvalue)
-    return float(np.clip(stats.kstwo.sf(abs(before / n - after / m), round(n * m / (n + m))), 0.0, 1.0))
+    return float(np.clip(stats.kstwo.sf(distance, round(rows)), 0.0, 1.0))
 
 
 def ks_chance(n: int, m: int, distance: float) -> float:
