@@ -66,16 +66,6 @@ class DriftReport:
         """How many of a month's batches are flagged at most though nothing drifted."""
         return self.false_alarm_chance * float(self.evidence["batches_per_month"])
 
-    @property
-    def false_alarm_chance(self) -> float:
-        """The chance, at most, that a batch like this one is flagged though nothing drifted."""
-        return false_alarm_chance(self.evidence)
-
-    @property
-    def expected_false_alarms(self) -> float:
-        """False alarms to be expected in a month, at most: the batches of a month times that chance."""
-        return self.false_alarm_chance * int(self.evidence.get("batches_per_month", 30))
-
     def verdict(self) -> Verdict:
         """Fail on any drift or error, inconclusive when something could not be tested, else pass."""
         return judge_batch(self.evidence) if self.parts else judge_drift(self.evidence)
@@ -95,8 +85,6 @@ class DriftReport:
             "outcome": verdict.outcome,
             "reason": verdict.reason,
             "drifted": self.drifted,
-            "false_alarm_chance": self.false_alarm_chance,
-            "expected_false_alarms": self.expected_false_alarms,
             "columns": [column.to_dict() for column in self.columns],
             "parts": {name: {"outcome": part.outcome, "reason": part.reason} for name, part in self.parts.items()},
             "false_alarm_chance": self.false_alarm_chance,
@@ -133,10 +121,6 @@ class DriftReport:
         lines.append(
             f"  false alarms  at most {self.false_alarm_chance:.2g} of healthy batches: "
             f"{self.false_alarms_per_month:.2g} a month of {facts['batches_per_month']}"
-        )
-        lines.append(
-            f"  false alarms  at most {self.expected_false_alarms:.2g} a month of "
-            f"{facts.get('batches_per_month', 30)} batches like this one"
         )
         return "\n".join(lines)
 
