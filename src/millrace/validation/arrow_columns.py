@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 from pyarrow import types
 
 from millrace.validation.backend import CannotCheck
+from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of
 
 
@@ -26,6 +28,10 @@ class ArrowColumns:
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
         return pl.DataFrame([self._converted(name) for name in names]).lazy()
+
+    def known(self, figure: Expr) -> tuple[bool, Any]:
+        """Nothing but the number of rows."""
+        return figure == ROWS and self.rows is not None, self.rows
 
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Nothing: a table in memory is whole."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ from polars.io.plugins import register_io_source
 from pyarrow import csv
 
 from millrace.core.errors import DataError
+from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of, plain_values
 
 _BLOCK_BYTES = 4 << 20
@@ -84,6 +86,10 @@ class CsvColumns:
             plain_values(pl.nth(place), empty.dtypes[place]).alias(label_of(self.names, name))
             for name, place in places.items()
         )
+
+    def known(self, figure: Expr) -> tuple[bool, Any]:
+        """Nothing but the number of rows."""
+        return figure == ROWS and self.rows is not None, self.rows
 
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Nothing: every file was read once, to its end, before the first rule."""

@@ -7,11 +7,13 @@ import tempfile
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
+from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of, plain_values
 
 
@@ -41,6 +43,10 @@ class LazyColumns:
             plain_values(pl.nth(self.names.index(name)), self._types[name]).alias(label_of(self.names, name))
             for name in names
         )
+
+    def known(self, figure: Expr) -> tuple[bool, Any]:
+        """Nothing but the number of rows."""
+        return figure == ROWS and self.rows is not None, self.rows
 
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Raise DataError VALID-10 when the frame cannot be run."""

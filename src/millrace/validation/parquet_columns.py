@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 
 from millrace.core.errors import DataError, MillraceError
 from millrace.validation.backend import CannotCheck
+from millrace.validation.expression import Expr
+from millrace.validation.parquet_statistics import FooterStatistics
 from millrace.validation.polars_backend import label_of, plain_values
 
 
@@ -36,6 +39,7 @@ class ParquetColumns:
         self.own = [footer.schema.to_arrow_schema().remove_metadata() for footer in self.footers]
         self._partitions = [_partition(file, root) for file in self.files]
         self.schema = _one_schema(self.files, self.own, self._partitions)
+        self._statistics = FooterStatistics(self.footers, self.own, self.schema)
         self.names: list[str] = self.schema.names
         self.rows: int | None = sum(footer.num_rows for footer in self.footers)
 
@@ -53,6 +57,10 @@ class ParquetColumns:
             self._selected(pl.scan_parquet(file, hive_partitioning=False), wanted, partition, own)
             for file, partition, own in zip(self.files, self._partitions, self.own, strict=True)
         )
+
+    def known(self, figure: Expr) -> tuple[bool, Any]:
+        """What the footers settle."""
+        return self._statistics.answer(figure)
 
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Raise DataError VALID-10 when the pages of the columns `names` cannot be read."""

@@ -48,6 +48,10 @@ class Columns(Protocol):
         """
         ...
 
+    def known(self, figure: Expr) -> tuple[bool, Any]:
+        """Whether a figure over all rows is known without reading them, and its value."""
+        ...
+
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Raise DataError VALID-10 when the values of `names` cannot be read at all."""
         ...
@@ -139,7 +143,9 @@ class PolarsBackend:
     def _known(self, where: Expr | None, figure: Expr) -> tuple[bool, Any]:
         if where is None and self._columns.rows is not None and figure in (ROWS, Expr("count_if", (TRUE,))):
             return True, self._columns.rows
-        return figure == Expr("count_if", (FALSE,)), 0
+        if figure == Expr("count_if", (FALSE,)):
+            return True, 0
+        return (False, None) if where is not None else self._columns.known(figure)
 
     def _selected(self, wanted: Sequence[tuple[Expr | None, Expr]]) -> list[Any]:
         try:

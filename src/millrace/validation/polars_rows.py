@@ -142,7 +142,7 @@ class RowCompiler:
         values, dtype = self.compile(value), self.type_of(value)
         if dtype is not None and (dtype == pl.String or dtype.is_integer()):
             return values.cast(pl.String)
-        return by_value(values, str, pl.String())
+        return by_value(values, text_of, pl.String())
 
     def _matches(self, text: Expr, pattern: str) -> pl.Expr:
         plain = portable_regex(pattern, end=r"\z", unicode_classes=True)
@@ -234,6 +234,11 @@ def by_value(values: pl.Expr, function: Callable[[Any], Any], dtype: pl.DataType
     return values.map_batches(run, return_dtype=dtype, is_elementwise=True)
 
 
+def text_of(value: Any) -> str:
+    """A value as text; bytes are UTF-8. Raises UnicodeDecodeError."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def like_pattern(pattern: str, escape: str | None) -> str:
     """SQL's pattern for LIKE as a regular expression for the whole text."""
     parts, is_escaped = [], False
@@ -301,7 +306,7 @@ def _number_member(member: Any, dtype: pl.DataType) -> Any:
     if dtype.is_decimal():
         scale = cast("pl.Decimal", dtype).scale
         units = Fraction(member) * 10**scale
-        fits = units.denominator == 1 and abs(units) < 10**_DIGITS
+        fits = units.denominator == 1 and abs(units) < 10 ** (cast("pl.Decimal", dtype).precision or _DIGITS)
         return Decimal(int(units)).scaleb(-scale) if fits else None
     return int(member) if member == int(member) and _fits(int(member), dtype) else None
 

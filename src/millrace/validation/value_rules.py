@@ -99,8 +99,6 @@ def lengths_between(batch: Batch, kwargs: Kwargs) -> Check:
     wrong = [bound for bound in (low, high) if bound is not None and not isinstance(bound, (int, float))]
     if wrong:
         raise CannotCheck(f"a length cannot be compared with {wrong[0]!r}")
-    if low is not None and high is not None and low > high:
-        raise CannotCheck(f"min_value={low!r} is greater than max_value={high!r}")
     outside = []
     if low is not None:
         outside.append(compare("le" if kwargs.get("strict_min") else "lt", size, literal(low)))
