@@ -171,6 +171,7 @@ class PolarsBackend:
         try:
             return read(self._broken(unexpected, shown, where))
         except _FAILURES as error:
+            self._columns.refuse_damage(_columns_of([unexpected, *shown]))
             raise CannotCheck(_reason(error)) from error
 
     def _broken(self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None) -> pl.LazyFrame:
