@@ -18,6 +18,7 @@ _NAMES = {
     "Source": "millrace.data.source",
     "PushSource": "millrace.data.source",
     "Labels": "millrace.data.source",
+    "Incidents": "millrace.validation.incident_limits",
     "Entity": "millrace.features.entity",
     "Field": "millrace.features.field",
     "FeatureView": "millrace.features.view",
@@ -62,6 +63,8 @@ _NAMES = {
     # the same parts alone, in a notebook
     "Suite": "millrace.validation.suite",
     "DataValidator": "millrace.validation.validator",
+    "ServingData": "millrace.validation.serving_data",
+    "RowChecker": "millrace.validation.row_checker",
     "DriftDetector": "millrace.drift.detector",
     "ModelValidator": "millrace.gates.validator",
     "FeatureStore": "millrace.features.store",

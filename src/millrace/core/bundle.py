@@ -44,7 +44,7 @@ class Manifest:
     format : str
         What `files["model"]` is: ``onnx``, ``skops`` or ``pickle``.
     files : mapping of str to str
-        Role (``model``, ``canonical``) to SHA-256 in the blob store.
+        Role (``model``, ``canonical``, ``serving_data``) to SHA-256 in the blob store.
     threshold : float
         Probability from which the second class is answered; binary only.
     lineage : mapping

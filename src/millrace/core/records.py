@@ -112,7 +112,8 @@ class Prediction:
     `features` are the values the model saw, in its column order; `key` the entity key (empty for none);
     `event_time` the moment the prediction is about; `output` the answer (class or number); `scores` the class
     probabilities, empty for regression. `supplied` names the features that the request brought itself instead of having
-    them looked up; None when that was not noted.
+    them looked up; None when that was not noted. `flags` says which rules on data the row breaks; `coerced` holds, by
+    column, what was sent where `features` hold another form of it.
     """
 
     request_id: str
@@ -125,6 +126,8 @@ class Prediction:
     output: Any
     scores: Sequence[float] = ()
     supplied: Sequence[str] | None = None
+    flags: Sequence[str] = ()
+    coerced: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _plain(value: Any) -> Any:

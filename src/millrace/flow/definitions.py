@@ -16,6 +16,7 @@ from millrace.features.view import FeatureView
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.registry.names import check_name
+from millrace.validation.serving_data import ServingData
 
 # What `training.metrics.score` gives: of a classifier, and of a regression.
 _METRICS = (
@@ -166,6 +167,8 @@ def _check_model(model: Model, views: Mapping[str, View]) -> list[MillraceError]
         problems.append(problem)
     if model.deploy is not None and not isinstance(model.deploy, Direct):
         problems.append(_wrong_kind(model, "deploy", model.deploy, "a strategy such as mr.Direct()"))
+    if model.serving_data is not None and not isinstance(model.serving_data, ServingData):
+        problems.append(_wrong_kind(model, "serving_data", model.serving_data, 'mr.ServingData(policy="reject")'))
     return problems
 
 

@@ -106,6 +106,7 @@ class Endpoint:
                 where=f"{self.url}{path}",
                 why=facts.get("why"),
                 fix=facts.get("fix"),
+                findings=[MillraceError.from_dict(finding) for finding in facts.get("findings", ())],
             )
         return answer
 

@@ -12,7 +12,7 @@ from millrace.core.definition import caller_place, report
 from millrace.core.duration import parse_duration
 from millrace.core.errors import ProjectError, did_you_mean
 
-_SETTABLE = ("gates", "deploy", "retrain")
+_SETTABLE = ("gates", "deploy", "retrain", "serving_data")
 _TASKS = ("binary", "multiclass", "regression")
 
 
@@ -27,6 +27,8 @@ class Model:
         How a release reaches production; `Direct` unless set.
     retrain : list
         When to train again.
+    serving_data : ServingData, optional
+        How its server judges the rows of requests; unless set they are flagged by the rules of the labels' source.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Model:
         set_field("gates", [])
         set_field("deploy", None)
         set_field("retrain", [])
+        set_field("serving_data", None)
 
     function: Callable[..., Any]
     features: list[Any]
@@ -75,6 +78,7 @@ class Model:
     gates: list[Any]
     deploy: Any
     retrain: list[Any]
+    serving_data: Any
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.function(*arguments, **options)

@@ -12,6 +12,7 @@ from millrace.core.ids import digest_json
 from millrace.core.refusal import Refused
 from millrace.flow.pinned_features import keep_definitions
 from millrace.flow.run_step import StepContext
+from millrace.flow.serving_rules import keep_serving_rules
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,7 @@ def train(context: StepContext, training: pa.Table, snapshot: dict[str, Any]) ->
         blobs=wiring.blobs,
         exporters=installed_exporters(),
         load=load_predictor,
+        files=keep_serving_rules(wiring, model, columns),
     )
     return {
         "bundle": {"digest": store_manifest(manifest, wiring.blobs), "format": manifest.format},

@@ -20,7 +20,7 @@ from millrace.features.on_demand import OnDemandView
 from millrace.features.request import View
 from millrace.features.service import FeatureService
 from millrace.features.view import FeatureView
-from millrace.flow.definitions import collect_definitions
+from millrace.flow.definitions import Definitions, collect_definitions
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.flow.settings import Settings, find_root, load_settings
@@ -120,6 +120,15 @@ def _digest_code(root: Path, source: bytes) -> str:
     return digest_parts(parts)
 
 
+def _with_suites(digest: str, root: Path, found: Definitions) -> str:
+    """The digest of the code, and of the suites that it names: a model goes out with the rules for its requests."""
+    asked = [source.suite for source in found.of(Source).values()]
+    asked += [getattr(model.serving_data, "suite", None) for model in found.of(Model).values()]
+    paths = sorted({root / suite for suite in asked if isinstance(suite, (str, Path))})
+    parts = [f"{os.path.relpath(path, root)}:{digest_bytes(path.read_bytes())}" for path in paths if path.is_file()]
+    return digest_parts([digest, *parts]) if parts else digest
+
+
 def _execute(source: bytes, path: Path, name: str, problems: list[MillraceError]) -> dict[str, Any]:
     module = types.ModuleType(f"project_{''.join(c if c.isalnum() else '_' for c in name)}")
     module.__file__ = str(path)
@@ -198,7 +207,7 @@ def _collect(namespace: Mapping[str, Any], settings: Settings, digest: str, prob
         )
     return Project(
         settings=settings,
-        digest=digest,
+        digest=_with_suites(digest, settings.root, found),
         sources=found.of(Source),
         entities=found.of(Entity),
         views=found.of(FeatureView),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from millrace.core.records import Release
 from millrace.flow.pinned_features import pinned_views, store_of
+from millrace.flow.serving_rules import open_serving_rules
 
 if TYPE_CHECKING:
     from millrace.core.bundle import Manifest
@@ -50,6 +51,7 @@ def make_server(
         current,
         wiring.blobs,
         lookup=lambda manifest: make_lookup(wiring, manifest),
+        rules=lambda manifest: open_serving_rules(manifest, wiring.blobs),
         settings=settings,
         clock=wiring.clock,
         on_ready=on_ready,

@@ -1,6 +1,6 @@
 """The HTTP answers of a server: a bare ASGI application.
 
-POST /predict   answers rows, by inputs, by entity key, or both
+POST /predict   answers rows, by inputs, by entity key, or both; 422 to rows that the rules on data refuse
 GET  /health    what is served; 200 as long as the process answers
 GET  /ready     200 when a warm model answers and its predictions are logged, else 503
 GET  /metrics   Prometheus text
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -35,13 +36,14 @@ from millrace.serving.inputs import Request, Rows, read_request
 from millrace.serving.metrics import Metrics
 from millrace.serving.prediction_log import PredictionLog
 from millrace.serving.predictor import Answer
+from millrace.serving.row_check import judge_rows
 from millrace.serving.slot import Served, Slot
 
 logger = logging.getLogger("millrace.serving")
 
 _METHODS = {"/predict": ("POST",), "/health": ("GET", "HEAD"), "/ready": ("GET", "HEAD"), "/metrics": ("GET", "HEAD")}
 _STATUS = {"SERVE-02": 503, "SERVE-06": 500, "SERVE-07": 500, "SERVE-08": 500, "SERVE-22": 413, "SERVE-23": 404}
-_STATUS |= {"SERVE-24": 405}
+_STATUS |= {"SERVE-24": 405, "SERVE-36": 422}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,11 @@ class App:
     async def _answer(self, served: Served, request: Request, version: str) -> Reply:
         now = self._clock.now()
         rows = served.reader.read(request, now)
+        flags = judge_rows(served.reader, rows, self.metrics)
         answer = served.predictor.predict(rows.values)
         request_id = request.request_id or os.urandom(8).hex()
         if self._log is not None:
-            written = self._log.append(_records(served, rows, answer, request_id, to_text(now)))
+            written = self._log.append(_records(served, rows, flags, answer, request_id, to_text(now)))
             if written is not None:
                 await asyncio.wrap_future(written)
         self.metrics.predictions[version] += len(answer.outputs)
@@ -134,10 +137,7 @@ class App:
             "version": served.release.version,
             "digest": served.release.digest,
             "request_id": request_id,
-            "predictions": [
-                {"output": output, "scores": scores}
-                for output, scores in zip(answer.outputs, answer.scores, strict=True)
-            ],
+            "predictions": _predictions(rows, flags, answer),
         }
         return Reply(200, self._encode(body), version=version)
 
@@ -214,7 +214,22 @@ def _status_of(error: MillraceError) -> int:
     return 503 if isinstance(error, (StoreError, ServiceError, Conflict)) else 400
 
 
-def _records(served: Served, rows: Rows, answer: Answer, request_id: str, at: str) -> list[Prediction]:
+def _predictions(rows: Rows, flags: Sequence[Sequence[str]], answer: Answer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"output": output, "scores": scores} for output, scores in zip(answer.outputs, answer.scores, strict=True)
+    ]
+    # What is told of a row is told only where there is something to tell.
+    for prediction, broken, coerced in zip(found, flags, rows.coerced, strict=True):
+        if broken:
+            prediction["flags"] = broken
+        if coerced:
+            prediction["coerced"] = coerced
+    return found
+
+
+def _records(
+    served: Served, rows: Rows, flags: Sequence[Sequence[str]], answer: Answer, request_id: str, at: str
+) -> list[Prediction]:
     release = served.release
     return [
         Prediction(
@@ -228,9 +243,21 @@ def _records(served: Served, rows: Rows, answer: Answer, request_id: str, at: st
             output=output,
             scores=scores,
             supplied=supplied,
+            flags=broken,
+            coerced=coerced,
         )
-        for place, (values, key, moment, supplied, output, scores) in enumerate(
-            zip(rows.values, rows.keys, rows.times, rows.supplied, answer.outputs, answer.scores, strict=True)
+        for place, (values, key, moment, supplied, coerced, broken, output, scores) in enumerate(
+            zip(
+                rows.values,
+                rows.keys,
+                rows.times,
+                rows.supplied,
+                rows.coerced,
+                flags,
+                answer.outputs,
+                answer.scores,
+                strict=True,
+            )
         )
     ]
 

@@ -10,7 +10,8 @@ import msgspec
 
 from millrace.core.bundle import Manifest
 from millrace.core.clock import from_text
-from millrace.core.errors import ModelError, did_you_mean
+from millrace.core.errors import MillraceError, ModelError, did_you_mean
+from millrace.core.row_rules import RowRules
 
 Lookup = Callable[[list[str], Mapping[str, Any], datetime], Sequence[Any]]
 """``lookup(["view:feature", ...], {"customer_id": 7}, at)`` answers the values as of `at`, None where unknown.
@@ -40,7 +41,8 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
 class Rows(msgspec.Struct):
     """What the model is asked: n rows of values in its column order, with the n keys and moments they are about.
 
-    `supplied` names, for each row, the features that the request brought instead of having them looked up.
+    `supplied` names, for each row, the features that the request brought instead of having them looked up; `coerced`
+    holds, by column, what was sent where the values are another form of it.
     """
 
     values: list[list[Any]]
@@ -48,12 +50,24 @@ class Rows(msgspec.Struct):
     times: list[datetime]
     is_batch: bool
     supplied: list[list[str]]
+    coerced: list[dict[str, Any]]
 
 
 class InputReader:
-    """Reads requests for one model. Made once per loaded bundle, so that a request pays for its values only."""
+    """Reads requests for one model. Made once per loaded bundle, so that a request pays for its values only.
 
-    def __init__(self, manifest: Manifest, lookup: Lookup | None) -> None:
+    Parameters
+    ----------
+    manifest : Manifest
+    lookup : Lookup, optional
+        Without one requests bring every input.
+    rules : RowRules, optional
+        What the rows are judged by (see `millrace.serving.row_check`); they may read values that were sent in another
+        form than the model takes.
+    """
+
+    def __init__(self, manifest: Manifest, lookup: Lookup | None, rules: RowRules | None = None) -> None:
+        self.rules = rules
         self._names = manifest.names
         self._order = [column.name for column in manifest.columns]
         self._columns = [
@@ -67,6 +81,11 @@ class InputReader:
         }
         self._lookup = lookup
 
+    @property
+    def names(self) -> list[str]:
+        """The columns of a row, in their order."""
+        return self._names
+
     def read(self, request: Request, now: datetime) -> Rows:
         """The rows of a request, every one complete and of the right types.
 
@@ -78,22 +97,25 @@ class InputReader:
             row, SERVE-16 event_time is not a time.
         """
         is_batch = isinstance(request.inputs, list) or isinstance(request.key, list)
-        problems: list[ModelError] = []
+        problems: list[MillraceError] = []
         count = self._count(request, problems)
         inputs = _spread(request.inputs, count)
         keys = _spread(request.key or {}, count)
         times = _times(request.event_time, count, now, problems)
-        values = []
+        values: list[list[Any]] = []
+        coerced: list[dict[str, Any]] = []
         for row, given in enumerate(inputs):
-            place = f"inputs[{row}]" if is_batch else "inputs"
-            values.append(self._read_row(given, request.key is not None, place, problems))
+            coerced.append({})
+            place = row_place(row, is_batch)
+            values.append(self._read_row(given, request.key is not None, place, problems, coerced[-1]))
         if problems:
+            self._judge_rest(values, is_batch, problems)
             raise _refusal(problems)
         supplied = [[name for place, name in self._supplied if row[place] is not _MISSING] for row in values]
         self._fill(values, keys, times)
-        return Rows(values, keys, times, is_batch, supplied)
+        return Rows(values, keys, times, is_batch, supplied, coerced)
 
-    def _count(self, request: Request, problems: list[ModelError]) -> int:
+    def _count(self, request: Request, problems: list[MillraceError]) -> int:
         lengths = {
             name: len(value)
             for name, value in (("inputs", request.inputs), ("key", request.key), ("event_time", request.event_time))
@@ -114,7 +136,14 @@ class InputReader:
             raise _refusal(problems)
         return next(iter(lengths.values()), 1)
 
-    def _read_row(self, given: Mapping[str, Any], has_key: bool, place: str, problems: list[ModelError]) -> list[Any]:
+    def _read_row(
+        self,
+        given: Mapping[str, Any],
+        has_key: bool,
+        place: str,
+        problems: list[MillraceError],
+        coerced: dict[str, Any],
+    ) -> list[Any]:
         row: list[Any] = []
         used = 0
         wanted: list[str] = []
@@ -129,13 +158,45 @@ class InputReader:
                 continue
             used += 1
             if value is not None and (type(value) not in accepted or _is_too_large(value)):
-                value = _convert(value, kind, f"{place}.{name}", problems)
+                value = self._convert(value, name, kind, place, problems, coerced)
             row.append(value)
         if used < len(given):
             problems.extend(self._unknown(given, place))
         if wanted:
             problems.append(_keyless(wanted, place))
         return row
+
+    def _convert(
+        self,
+        value: Any,
+        name: str,
+        kind: str,
+        place: str,
+        problems: list[MillraceError],
+        coerced: dict[str, Any],
+    ) -> Any:
+        if self.rules is not None and type(value) not in _ACCEPTED[kind]:
+            read = self.rules.coerce(name, value)
+            if type(read) in _ACCEPTED[kind] and not _is_too_large(read):
+                coerced[name] = value
+                return read
+        return _convert(value, kind, f"{place}.{name}", problems)
+
+    def _judge_rest(self, values: Sequence[Sequence[Any]], is_batch: bool, problems: list[MillraceError]) -> None:
+        """Add what the rules refuse of the values that could be read, so that all is told at once."""
+        if self.rules is None:
+            return
+        troubled = {problem.where for problem in problems}
+        for row, found in enumerate(values):
+            place = row_place(row, is_batch)
+            read = {
+                name: value
+                for name, value in zip(self._names, found, strict=True)
+                if value is not _MISSING and f"{place}.{name}" not in troubled
+            }
+            verdict = self.rules.judge(read, place)
+            known = {f"{place}.{name}" for name in read}
+            problems.extend(error for error in (verdict.errors if verdict else ()) if error.where in known)
 
     def _unknown(self, given: Mapping[str, Any], place: str) -> list[ModelError]:
         return [
@@ -186,17 +247,22 @@ def _not_a_request(error: Exception, found: Any) -> ModelError:
     return ModelError("SERVE-21", f"the body is not a request: {error}", fix=fix)
 
 
+def row_place(row: int, is_batch: bool) -> str:
+    """Where a row stands in its request."""
+    return f"inputs[{row}]" if is_batch else "inputs"
+
+
 def _spread(value: Any, count: int) -> list[Any]:
     return value if isinstance(value, list) else [value] * count
 
 
-def _times(given: str | list[str] | None, count: int, now: datetime, problems: list[ModelError]) -> list[datetime]:
+def _times(given: str | list[str] | None, count: int, now: datetime, problems: list[MillraceError]) -> list[datetime]:
     if not isinstance(given, list):
         return [_time(given, "event_time", now, problems)] * count
     return [_time(text, f"event_time[{row}]", now, problems) for row, text in enumerate(given)]
 
 
-def _time(text: str | None, place: str, now: datetime, problems: list[ModelError]) -> datetime:
+def _time(text: str | None, place: str, now: datetime, problems: list[MillraceError]) -> datetime:
     if text is None:
         return now
     try:
@@ -217,7 +283,7 @@ def _is_too_large(value: Any) -> bool:
     return isinstance(value, (int, float)) and not -_LARGEST <= value <= _LARGEST
 
 
-def _convert(value: Any, kind: str, place: str, problems: list[ModelError]) -> Any:
+def _convert(value: Any, kind: str, place: str, problems: list[MillraceError]) -> Any:
     if kind == "int" and type(value) is float and value.is_integer() and not _is_too_large(value):
         return int(value)  # JSON has one kind of number: 3.0 is an integer
     if _is_too_large(value):
@@ -262,7 +328,7 @@ def _keyless(names: Sequence[str], place: str) -> ModelError:
     )
 
 
-def _refusal(problems: Sequence[ModelError]) -> ModelError:
+def _refusal(problems: Sequence[MillraceError]) -> ModelError:
     more = len(problems) - _SHOWN
     return ModelError(
         "SERVE-10",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from millrace.core.prometheus import Histogram, add_family, add_sample
+from millrace.core.row_rules import RuleName
 from millrace.serving.prediction_log import PredictionLog
 from millrace.serving.slot import Slot
 
@@ -16,6 +17,9 @@ class Metrics:
         self.requests: Counter[tuple[int, str]] = Counter()
         self.predictions: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
+        self.broken: Counter[RuleName] = Counter()
+        self.coerced: Counter[str] = Counter()
         self._latency = Histogram()
 
     def count_request(self, status: int, version: str, seconds: float) -> None:
@@ -41,8 +45,26 @@ class Metrics:
         add_family(lines, "release_failing", "gauge", "1 while the newest release cannot be served.")
         add_sample(lines, "release_failing", int(slot.failure is not None))
         _render_model(lines, slot)
+        self._render_rules(lines, slot)
         _render_log(lines, log)
         return "\n".join(lines) + "\n"
+
+    def _render_rules(self, lines: list[str], slot: Slot) -> None:
+        rules = None if slot.current is None else slot.current.reader.rules
+        names = () if rules is None else rules.names
+        if not names and not self.rows:
+            return
+        add_family(lines, "validation_rows_total", "counter", "Rows judged by rules on data, by what became of them.")
+        for outcome in ("passed", "flagged", "rejected"):
+            add_sample(lines, "validation_rows_total", self.rows[outcome], outcome=outcome)
+        add_family(lines, "validation_failures_total", "counter", "Rows that break a rule on data, by rule.")
+        for name in sorted({*names, *self.broken}):
+            count = self.broken[name]
+            facts = {"rule": name.rule, "severity": name.severity, "action": name.action}
+            add_sample(lines, "validation_failures_total", count, **facts)
+        add_family(lines, "validation_coerced_total", "counter", "Values that were sent in another form, by column.")
+        for column, count in sorted(self.coerced.items()):
+            add_sample(lines, "validation_coerced_total", count, column=column)
 
 
 def _render_model(lines: list[str], slot: Slot) -> None:

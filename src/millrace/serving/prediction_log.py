@@ -52,6 +52,8 @@ class _Line(msgspec.Struct):
     output: Any
     scores: Sequence[float]
     supplied: Sequence[str] | None = None
+    flags: Sequence[str] | msgspec.UnsetType = msgspec.UNSET  # most predictions have none: nothing is written of it
+    coerced: Mapping[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class PredictionLog:
@@ -278,14 +280,22 @@ def read_predictions(
                 except msgspec.MsgspecError as error:
                     raise _damaged(path, number, error) from error
                 if model is None or found.model == model:
-                    yield Prediction(**{name: getattr(found, name) for name in _FIELDS})
+                    yield _from_line(found)
 
 
-_FIELDS = Prediction.__slots__
+_RARE = ("flags", "coerced")
+_FIELDS = tuple(name for name in Prediction.__slots__ if name not in _RARE)
 
 
 def _to_line(prediction: Prediction) -> _Line:
-    return _Line(**{name: getattr(prediction, name) for name in _FIELDS})
+    facts = {name: getattr(prediction, name) for name in _FIELDS}
+    return _Line(**facts, flags=prediction.flags or msgspec.UNSET, coerced=prediction.coerced or msgspec.UNSET)
+
+
+def _from_line(line: _Line) -> Prediction:
+    facts = {name: getattr(line, name) for name in _FIELDS}
+    rare = {name: value for name in _RARE if (value := getattr(line, name)) is not msgspec.UNSET}
+    return Prediction(**facts, **rare)
 
 
 def _encode(batch: Sequence[_Line]) -> tuple[bytes, int]:

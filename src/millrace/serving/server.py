@@ -10,6 +10,7 @@ from pathlib import Path
 from millrace.core.bundle import Manifest
 from millrace.core.clock import Clock, SystemClock
 from millrace.core.records import Release
+from millrace.core.row_rules import RowRules
 from millrace.serving.app import App
 from millrace.serving.asgi_server import AsgiServer
 from millrace.serving.inputs import Lookup
@@ -67,6 +68,8 @@ class Server:
     blobs : BlobStore
     lookup : callable, optional
         Values of features by key, given the manifest of the bundle that asks; without it requests bring every input.
+    rules : callable, optional
+        What judges the rows of requests, given the manifest of the bundle that answers them; None where nothing does.
     settings : Settings
     clock : Clock
     on_ready : callable, optional
@@ -81,6 +84,7 @@ class Server:
         blobs: BlobStore,
         *,
         lookup: Callable[[Manifest], Lookup] | None = None,
+        rules: Callable[[Manifest], RowRules | None] | None = None,
         settings: Settings | None = None,
         clock: Clock | None = None,
         on_ready: Callable[[str], None] | None = None,
@@ -99,7 +103,7 @@ class Server:
             on_ready=on_ready,
         )
         self._log: PredictionLog | None = None
-        self._watcher = ReleaseWatcher(self.slot, current, self._load, lookup, self.settings.poll_ms)
+        self._watcher = ReleaseWatcher(self.slot, current, self._load, lookup, self.settings.poll_ms, rules)
 
     @property
     def url(self) -> str:

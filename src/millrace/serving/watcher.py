@@ -10,6 +10,7 @@ from collections.abc import Callable
 from millrace.core.bundle import Manifest
 from millrace.core.errors import MillraceError, ModelError
 from millrace.core.records import Release
+from millrace.core.row_rules import RowRules
 from millrace.serving.inputs import InputReader, Lookup
 from millrace.serving.predictor import Predictor
 from millrace.serving.slot import Served, Slot
@@ -37,6 +38,8 @@ class ReleaseWatcher:
     lookup : callable, optional
         What looks up the features of a bundle, given its manifest.
     interval_ms : float
+    rules : callable, optional
+        What judges the rows of a bundle's requests, given its manifest; None where nothing does.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class ReleaseWatcher:
         load: Callable[[str], Predictor],
         lookup: Callable[[Manifest], Lookup] | None = None,
         interval_ms: float = 50.0,
+        rules: Callable[[Manifest], RowRules | None] | None = None,
     ) -> None:
         self._slot = slot
         self._current = current
         self._load = load
         self._lookup = lookup
+        self._rules = rules
         self._interval = interval_ms / 1000.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -103,7 +108,8 @@ class ReleaseWatcher:
         predictor = self._load(release.digest)
         predictor.warm()
         lookup = None if self._lookup is None else self._lookup(predictor.manifest)
-        self._slot.swap(Served(release, predictor, InputReader(predictor.manifest, lookup)))
+        rules = None if self._rules is None else self._rules(predictor.manifest)
+        self._slot.swap(Served(release, predictor, InputReader(predictor.manifest, lookup, rules)))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):

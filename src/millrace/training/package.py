@@ -60,6 +60,7 @@ def package(
     exporters: Sequence[Exporter],
     load: Load,
     threshold: float = 0.5,
+    files: Mapping[str, str] | None = None,
 ) -> Manifest:
     """The manifest of a stored bundle whose answers on `sample` are those of `fitted`.
 
@@ -74,6 +75,8 @@ def package(
         Tried in order for each format; pickle needs none.
     load : Load
         The loader of the server, so that what is proven here is what is served.
+    files : mapping of str to str, optional
+        What else goes into the bundle: role to digest of a stored blob.
 
     Returns
     -------
@@ -96,8 +99,9 @@ def package(
     canonical = next((name for name in ("skops", "pickle") if name in written), None)
     digests = {name: blobs.put(data) for name, data in written.items()}
     for name in written:
-        files = {"model": digests[name]} | ({"canonical": digests[canonical]} if canonical else {})
-        manifest = Manifest(model, task, list(columns), list(classes), name, files, threshold)
+        own = {"model": digests[name]} | ({"canonical": digests[canonical]} if canonical else {})
+        all_files = {**(files or {}), **own}
+        manifest = Manifest(model, task, list(columns), list(classes), name, all_files, threshold)
         try:
             parity = _compare(load(manifest, blobs, allow_pickle=True).predict(rows), *expected)
         except MillraceError as error:
@@ -110,7 +114,7 @@ def package(
                 "example": rows[0],
                 "parity": {"format": name, **parity, "refused": refused},
             }
-            return Manifest(model, task, list(columns), list(classes), name, files, threshold, facts)
+            return Manifest(model, task, list(columns), list(classes), name, all_files, threshold, facts)
         refused.append(_refusal(name, _explain(parity)))
     raise ModelError(
         "TRAIN-10",
