@@ -8,7 +8,8 @@ from typing import Any
 
 from millrace.validation.batch import Batch, CannotCheck
 from millrace.validation.check import Check
-from millrace.validation.expression import Expr, Predicate, holds, negate
+from millrace.validation.expression import Predicate, holds, negate
+from millrace.validation.text_rules import only_if_empty
 from millrace.validation.value_rules import on_present
 
 Kwargs = Mapping[str, Any]
@@ -50,9 +51,9 @@ def values_are_times(batch: Batch, kwargs: Kwargs) -> Check:
 def _on_texts(batch: Batch, kwargs: Kwargs, predicate: Predicate) -> Check:
     column = kwargs["column"]
     if batch.kind(column) not in ("text", "nothing"):
-        raise CannotCheck(f"{batch.describe(column)}: only texts can be of a format; judge them before they are times")
-    values: Expr = batch.values(column)
-    return on_present(batch, kwargs, negate(holds(values, predicate)))
+        reason = f"{batch.describe(column)}: only texts can be of a format; judge them before they are times"
+        return only_if_empty(batch, kwargs, reason)
+    return on_present(batch, kwargs, negate(holds(batch.values(column), predicate)))
 
 
 DATE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {

@@ -83,7 +83,7 @@ def values_match_json_schema(batch: Batch, kwargs: Kwargs) -> Check:
     """Each text is JSON of a JSON schema. As in GX, one text that is no JSON at all and the rule has no answer."""
     column = kwargs["column"]
     if batch.kind(column) not in ("text", "nothing"):
-        raise CannotCheck(f"{batch.describe(column)}: a JSON schema needs text")
+        return only_if_empty(batch, kwargs, f"{batch.describe(column)}: a JSON schema needs text")
     values = batch.values(column)
     missing, broken = count_if(is_missing(values)), count_if(negate(holds(values, _IS_JSON)))
     is_other = all_of(holds(values, _IS_JSON), negate(holds(values, _schema_test(kwargs["json_schema"]))))
@@ -97,6 +97,18 @@ def values_match_json_schema(batch: Batch, kwargs: Kwargs) -> Check:
         return share_finding(found[ROWS], found[missing], found[wrong], kwargs)
 
     return Check(finish, (ROWS, missing, broken, wrong), rows=Rows(is_other, values))
+
+
+def only_if_empty(batch: Batch, kwargs: Kwargs, reason: str) -> Check:
+    """The check of a rule that no value of the column can be judged by: met where there is no value, as in GX."""
+    missing = count_if(is_missing(batch.values(kwargs["column"])))
+
+    def finish(found: Values) -> Finding:
+        if found[missing] < found[ROWS]:
+            raise CannotCheck(reason)
+        return share_finding(found[ROWS], found[missing], 0, kwargs)
+
+    return Check(finish, (ROWS, missing))
 
 
 def text_of(batch: Batch, column: str, purpose: str) -> Expr:
