@@ -19,6 +19,7 @@ from millrace.validation.date_rules import DATE_RULES
 from millrace.validation.distribution_rules import DISTRIBUTION_RULES
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, Expr
+from millrace.validation.fallback import with_fallback
 from millrace.validation.frames import open_batch
 from millrace.validation.json_form import json_ready
 from millrace.validation.order_rules import ORDER_RULES
@@ -116,6 +117,7 @@ def validate(
         item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), problems.get(id(item)))
         for rule, item in zip(rules, compiled, strict=True)
     ]
+    results = with_fallback(results, data, form, parameters)
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
     return ValidationResult(
