@@ -62,9 +62,11 @@ _NAMES = {
     "Runner": "millrace.flow.runner",
     # the same parts alone, in a notebook
     "Suite": "millrace.validation.suite",
+    "Expectation": "millrace.validation.suite",
     "DataValidator": "millrace.validation.validator",
     "ServingData": "millrace.validation.serving_data",
     "RowChecker": "millrace.validation.row_checker",
+    "StreamValidator": "millrace.validation.stream",
     "DriftDetector": "millrace.drift.detector",
     "ModelValidator": "millrace.gates.validator",
     "FeatureStore": "millrace.features.store",

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from millrace.core.errors import did_you_mean
+from millrace.validation.gx_names import REMOVED, type_of_class
 from millrace.validation.parameters import is_parameter
 
 _RANGE = ("min_value", "max_value", "strict_min", "strict_max")
@@ -260,8 +261,10 @@ def is_supported(kind: str) -> bool:
 
 def unsupported_parts(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
     """What of this expectation the engine cannot run, in words; such a rule is never taken as met."""
+    if kind in REMOVED:
+        return [f"Millrace does not run {kind}: {REMOVED[kind]}"]
     if kind not in SIGNATURES:
-        return [f"Millrace does not run {kind}; {did_you_mean(kind, SIGNATURES)}"]
+        return [f"Millrace does not run {kind}; {did_you_mean(type_of_class(kind) or kind, SIGNATURES)}"]
     return []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from millrace.core.definition import caller_place, report
 from millrace.core.errors import DataError, MillraceError, ProjectError, did_you_mean
 from millrace.core.records import Severity
 from millrace.store.disk import write_atomic
+from millrace.validation.gx_names import is_old, type_of_class, upgraded
 from millrace.validation.signatures import (
     SIGNATURES,
     argument_mistakes,
@@ -62,10 +64,18 @@ class Expectation:
         return column if isinstance(column, str) else None
 
     @property
+    def columns(self) -> set[str]:
+        """Every column the rule is about, those of its row condition too; a query's are not known."""
+        named = {self.kwargs.get(key) for key in ("column", "column_A", "column_B")}
+        listed = [name for key in ("column_list", "column_set") for name in self.kwargs.get(key) or ()]
+        found = {name for name in (*named, *listed) if isinstance(name, str)}
+        return found | _names_in(self.kwargs.get("row_condition"))
+
+    @property
     def suggestion(self) -> str | None:
         """What was probably meant, when the rule says the opposite of what people mean by it."""
         mostly = self.kwargs.get("mostly")
-        if self.type != "expect_column_values_to_be_null" or mostly in (None, 1):
+        if self.type != "expect_column_values_to_be_null" or not isinstance(mostly, (int, float)) or mostly == 1:
             return None
         return (
             f"this demands that at least {mostly:.0%} of the values ARE missing; if at most {1 - mostly:.0%} may be "
@@ -102,8 +112,10 @@ class Suite:
         self.place = self.place or caller_place()
 
     def __getattr__(self, name: str) -> Callable[..., Suite]:
-        if not name.startswith("expect_"):
-            raise AttributeError(f"'Suite' has no attribute {name!r}")
+        if not name.startswith("expect_") and not is_supported(name):
+            kind = type_of_class(name)
+            hint = f"; did you mean {kind!r}?" if kind is not None and is_supported(kind) else ""
+            raise AttributeError(f"'Suite' has no attribute {name!r}{hint}")
 
         def add(*values: Any, severity: Severity = "critical", **arguments: Any) -> Suite:
             return self._expect(name, values, severity, arguments)
@@ -123,8 +135,7 @@ class Suite:
         """The suite for rows that do not carry `column`, such as a label that is not known yet."""
         kept = []
         for rule in self.expectations:
-            names = rule.kwargs.get("column_list") or rule.kwargs.get("column_set") or ()
-            if rule.column == column or (column in names and not rule.type.startswith("expect_table_")):
+            if column in rule.columns and not rule.type.startswith("expect_table_"):
                 continue
             kwargs = dict(rule.kwargs)
             for key in ("column_list", "column_set"):
@@ -153,8 +164,8 @@ class Suite:
     def from_dict(cls, document: Mapping[str, Any], *, where: str | None = None) -> Suite:
         """The suite in a GX JSON object. Raises DataError VALID-03 with everything that is not of that form."""
         findings: list[MillraceError] = []
-        entries = document.get("expectations")
-        name = document.get("name", document.get("expectation_suite_name"))
+        document = upgraded(document) if is_old(document) else document
+        entries, name = document.get("expectations"), document.get("name")
         if not isinstance(name, str) or not isinstance(entries, list):
             findings.append(DataError("VALID-03", "a suite is an object with a 'name' and a list 'expectations'"))
         rules = (
@@ -168,11 +179,10 @@ class Suite:
                 fix='write {"name": "...", "expectations": [{"type": "expect_...", "kwargs": {...}}]}',
                 findings=findings,
             )
-        keys = ["name" if key == "expectation_suite_name" else key for key in document]
         own = {"name", "expectations", "meta", "id"}
-        extra = {key: copy.deepcopy(document[key]) for key in keys if key not in own}
-        facts = copy.deepcopy(document)
-        return cls(str(name), [r for r in rules if r], facts.get("meta"), facts.get("id"), extra, keys, where)
+        facts = copy.deepcopy(dict(document))
+        extra = {key: value for key, value in facts.items() if key not in own}
+        return cls(str(name), [r for r in rules if r], facts.get("meta"), facts.get("id"), extra, list(document), where)
 
     def to_dict(self) -> dict[str, Any]:
         """GX 1.x JSON form; what was read comes out unchanged."""
@@ -212,8 +222,11 @@ class Suite:
 
     def _expect(self, name: str, values: Sequence[Any], severity: Severity, arguments: Mapping[str, Any]) -> Suite:
         names = SIGNATURES[name].names if is_supported(name) else ()
-        kwargs = {key: _plain(value) for key, value in {**dict(zip(names, values, strict=False)), **arguments}.items()}
-        rule = Expectation(name, kwargs, severity=severity)
+        given = {key: _plain(value) for key, value in {**dict(zip(names, values, strict=False)), **arguments}.items()}
+        beside = {key: given.pop(key) for key in _BESIDE if key in given}
+        meta, identity = beside.pop("meta", None) or {}, beside.pop("id", None)
+        keys = ("type", "kwargs", "meta", "severity", *beside)
+        rule = Expectation(name, given, meta, severity, identity, beside, keys)
         problems = _mistakes(rule, caller_place())
         if not problems and len(values) > len(names):
             what = f"{name} takes {len(names)} arguments, not {len(values)}"
@@ -223,8 +236,28 @@ class Suite:
         return self if problems else self.add(rule)
 
 
+# What a call may give that is about the rule and no argument of it.
+_BESIDE = ("meta", "id", "notes", "description", "windows")
+
+
+def _names_in(condition: Any) -> set[str]:
+    """Names in a row condition that may be columns: every word of a text, every column of an object."""
+    if isinstance(condition, str):
+        quoted = {name for pair in re.findall(r"`([^`]+)`|col\(\"([^\"]+)\"\)", condition) for name in pair if name}
+        return quoted | set(re.findall(r"[^\W\d]\w*", re.sub(r"(?<!col\()(['\"]).*?\1", " ", condition)))
+    if not isinstance(condition, Mapping):
+        return set()
+    column = condition.get("column")
+    found = {column["name"]} if isinstance(column, Mapping) and isinstance(column.get("name"), str) else set()
+    parts = condition.get("conditions")
+    nested = [_names_in(part) for part in parts] if isinstance(parts, list) else []
+    return found.union(_names_in(condition.get("pass_through_filter")), *nested)
+
+
 def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: sets become sorted lists, times become text."""
+    """`value` as JSON can hold it: sets become sorted lists, times become text, GX's conditions their JSON form."""
+    if hasattr(value, "dict") and callable(value.dict):
+        return value.dict()
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=repr)
     if isinstance(value, (list, tuple, range)):
@@ -254,12 +287,14 @@ def _mistakes(rule: Expectation, where: str | None) -> list[MillraceError]:
 
 def _read_rule(number: int, entry: Any, findings: list[MillraceError]) -> Expectation | None:
     entry = entry if isinstance(entry, Mapping) else {}
-    kind = entry.get("type", entry.get("expectation_type"))
+    kind = entry.get("type")
     kwargs = entry.get("kwargs", {})
     severity: Any = entry.get("severity") or "critical"
     problem = None
     if not isinstance(kind, str):
         problem = "has no 'type'"
+    elif (named := type_of_class(kind)) is not None:
+        problem = f"has the name of a class, {kind}, as its type: write {named!r}"
     elif not isinstance(kwargs, Mapping):
         problem = f"({kind}) has kwargs that are no object"
     elif severity not in SEVERITIES:
@@ -267,10 +302,11 @@ def _read_rule(number: int, entry: Any, findings: list[MillraceError]) -> Expect
     if problem:
         findings.append(DataError("VALID-03", f"expectation {number} {problem}"))
         return None
-    keys = ["type" if key == "expectation_type" else key for key in entry]
     facts = copy.deepcopy(dict(entry))
-    own = {"type", "expectation_type", "kwargs", "meta", "id"}
+    own = {"type", "kwargs", "meta", "id"}
     # A severity of null is kept as it was; everything that asks gets "critical".
     own |= {"severity"} if entry.get("severity") else set()
     extra = {key: value for key, value in facts.items() if key not in own}
-    return Expectation(str(kind), facts.get("kwargs", {}), facts.get("meta"), severity, facts.get("id"), extra, keys)
+    return Expectation(
+        str(kind), facts.get("kwargs", {}), facts.get("meta"), severity, facts.get("id"), extra, list(entry)
+    )

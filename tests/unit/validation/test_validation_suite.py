@@ -50,7 +50,6 @@ def test_a_suite_of_gx_0_is_read_and_written_in_the_1_form():
     }
 
     assert Suite.from_dict(old).to_dict() == {
-        "data_asset_type": None,
         "name": "old",
         "expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}, "meta": {}}],
         "meta": {"great_expectations_version": "0.18.1"},
