@@ -239,6 +239,7 @@ def test_every_decision_of_a_history_is_explained_and_comes_out_the_same_again(s
     assert rules == {
         "validation.suite",
         "drift.columns",
+        "drift.classifier",
         "gate.threshold",
         "gate.beats_baseline",
         "gate.no_regression",

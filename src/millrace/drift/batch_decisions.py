@@ -115,7 +115,7 @@ PARTS: dict[str, Judge] = {
 }
 """What a batch's evidence may hold beside its columns, and the rule for each."""
 
-BATCH_DECISIONS: dict[str, Judge] = {
+DECISIONS: dict[str, Judge] = {
     CLASSIFIER: judge_classifier,
     SCORES: judge_scores,
     PERFORMANCE: judge_estimated_performance,
@@ -147,4 +147,4 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-__all__ = ["BATCH", "BATCH_DECISIONS", "CLASSIFIER", "COLUMNS", "PARTS", "PERFORMANCE", "SCORES", "judge_batch"]
+__all__ = ["BATCH", "DECISIONS", "CLASSIFIER", "COLUMNS", "PARTS", "PERFORMANCE", "SCORES", "judge_batch"]

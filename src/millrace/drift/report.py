@@ -70,6 +70,11 @@ class DriftReport:
         """Fail on any drift or error, inconclusive when something could not be tested, else pass."""
         return judge_batch(self.evidence) if self.parts else judge_drift(self.evidence)
 
+    def verdicts(self) -> list[Verdict]:
+        """One verdict on the columns and one on each part, each with its own evidence alone."""
+        of_columns = {name: value for name, value in self.evidence.items() if name not in PARTS}
+        return [judge_drift(of_columns), *self.parts.values()]
+
     def by_severity(self) -> list[ColumnDrift]:
         """The columns, those that moved most first."""
         return sorted(

@@ -14,7 +14,14 @@ from millrace.store.ledger import Event, Ledger
 Judge = Callable[[Mapping[str, Any]], Verdict]
 
 # Each room lists its rules; a rule is found by the name that stands in the record.
-_ROOMS = ("validation", "drift", "gates", "deployment", "monitoring")
+_MODULES = (
+    "validation.decisions",
+    "drift.decisions",
+    "drift.batch_decisions",
+    "gates.decisions",
+    "deployment.decisions",
+    "monitoring.decisions",
+)
 
 
 # What carries verdicts: a decision of a step, a judged window, and a trigger that fired.
@@ -40,8 +47,8 @@ class Replay:
 def all_rules() -> dict[str, Judge]:
     """Every rule that decides by itself, by name."""
     rules: dict[str, Judge] = {}
-    for room in _ROOMS:
-        rules.update(importlib.import_module(f"millrace.{room}.decisions").DECISIONS)
+    for module in _MODULES:
+        rules.update(importlib.import_module(f"millrace.{module}").DECISIONS)
     return rules
 
 

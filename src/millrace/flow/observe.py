@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from millrace.core.records import ModelVersion
 from millrace.core.verdict import Verdict
 from millrace.deployment.smoke import Golden
-from millrace.flow.artifacts import ArtifactRef, load_artifact
 from millrace.flow.endpoint import GOLDEN_PREFIX
-from millrace.flow.run import find_step
+from millrace.flow.references import Holdout, Reference, holdout_of, training_reference
 from millrace.flow.serve import prediction_folder
-from millrace.monitoring.evidence import degradation_evidence, label_incident_evidence
+from millrace.monitoring.evidence import degradation_evidence, degradation_limit, label_incident_evidence
 from millrace.monitoring.labels import Joined, Match, join_labels
 from millrace.monitoring.triggers import (
     DEGRADATION,
@@ -29,8 +28,12 @@ from millrace.monitoring.windows import Window
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.drift.report import DriftReport
     from millrace.flow.model import Model
     from millrace.flow.wiring import Wiring
+
+ESTIMATED = frozenset({"accuracy", "f1", "roc_auc"})
+"""The metrics that can be estimated without labels."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Observer:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
-        self._references: dict[str, pa.Table] = {}
+        self._references: dict[str, Reference | None] = {}
+        self._holdouts: dict[str, Holdout | None] = {}
         self._golden: dict[str, set[tuple[Any, ...]]] = {}
 
     def degradation(self, model: Model, trigger: Any, version: ModelVersion, window: Window) -> Seen:
@@ -74,19 +78,67 @@ class Observer:
         return Seen(verdicts, (DEGRADATION,), verdicts[0].reason, facts)
 
     def drift(self, model: Model, trigger: Any, version: ModelVersion, window: Window) -> Seen:
-        """The inputs of the window against those the model learned from."""
-        from millrace.drift.compare import compare
-
-        reference = self._reference(version)
-        current = self._inputs(model, version, window)
-        watched = trigger.columns if trigger.columns is not None else current.column_names
-        columns = [name for name in watched if name in reference.column_names and name in current.column_names]
-        report = compare(reference, current, columns=columns, effect=trigger.effect)
-        outcomes = {column.name: column.outcome for column in report.columns}
-        evidence = drift_evidence(outcomes, watched=trigger.columns, min_columns=trigger.min_columns)
+        """The inputs of the window against those the model learned from, and its answers against its holdout's."""
+        found = [one for one in self._predictions(model, window) if one["version"] == version.version]
+        report = self._compare(model, trigger, version, found)
+        parts = {} if report is None else report.parts
+        columns = [] if report is None else report.columns
+        holdout = self._holdout(model, version)
+        evidence = drift_evidence(
+            {column.name: column.outcome for column in columns},
+            watched=trigger.columns,
+            min_columns=trigger.min_columns,
+            min_share=trigger.min_share,
+            importances=None if holdout is None else holdout.reliance,
+            signals={name: parts.get(name, _not_measured(name)) for name in trigger.signals},
+        )
         verdict = judge_drift_trigger(evidence)
-        facts = {"drifted": report.drifted, "outcome": verdict.outcome, "version": version.version}
-        return Seen([report.verdict(), verdict], (DRIFT,), verdict.reason, facts)
+        facts = {
+            "drifted": [] if report is None else report.drifted,
+            "outcome": verdict.outcome,
+            "version": version.version,
+            "parts": {name: part.outcome for name, part in parts.items()},
+        }
+        told = [
+            f"{name.replace('_', ' ')} {part.outcome}" for name, part in parts.items() if name not in trigger.signals
+        ]
+        text = f"{verdict.reason}; {', '.join(told)}" if told else verdict.reason
+        return Seen([*([] if report is None else report.verdicts()), verdict], (DRIFT,), text, facts)
+
+    def _compare(
+        self, model: Model, trigger: Any, version: ModelVersion, found: Sequence[Mapping[str, Any]]
+    ) -> DriftReport | None:
+        """Everything that can be said of the window; None when nothing is kept of what the version learned from."""
+        from millrace.drift.batch import Answers, assess
+
+        reference, holdout = self._reference(model, version), self._holdout(model, version)
+        if reference is None:
+            return None
+        current = self._inputs(version, found, reference)
+        watched = trigger.columns if trigger.columns is not None else current.column_names
+        answers = Answers([one["output"] for one in found], _scores_of(found))
+        return assess(
+            reference.profile,
+            current,
+            sample=reference.sample,
+            columns=[name for name in watched if name in current.column_names],
+            effect=trigger.effect,
+            before=None if holdout is None else holdout.answers,
+            after=answers,
+            classes=() if holdout is None else holdout.classes,
+            performance_limits=self._performance_limits(model, version),
+        )
+
+    def _performance_limits(self, model: Model, version: ModelVersion) -> dict[str, float] | None:
+        """What the model's own `OnDegradation` asks for, of the metrics that can be estimated."""
+        limits = {}
+        for trigger in model.retrain:
+            if trigger.kind == "degradation":
+                for metric in ESTIMATED.intersection(trigger.floors):
+                    limit = degradation_limit(metric, trigger.floors[metric], version.metrics.get(metric), trigger.drop)
+                    if limit is not None:
+                        limits[metric] = limit
+        return limits or None
 
     def _join(self, model: Model, version: ModelVersion, window: Window) -> Joined:
         labels = model.labels
@@ -148,41 +200,46 @@ class Observer:
             model.task, [match.label for match in matches], [match.output for match in matches], scores, classes
         )
 
-    def _inputs(self, model: Model, version: ModelVersion, window: Window) -> pa.Table:
+    def _inputs(self, version: ModelVersion, found: Sequence[Mapping[str, Any]], reference: Reference) -> pa.Table:
         import pyarrow as pa
 
         names = self._wiring.manifest(version.digest).names
-        rows = [found["features"] for found in self._predictions(model, window) if found["version"] == version.version]
+        rows = [one["features"] for one in found]
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
-        reference = self._reference(version)
         arrays = []
         for name, values in zip(names, columns, strict=True):
-            kind = reference.schema.field(name).type if name in reference.column_names else None
+            kind = reference.sample.schema.field(name).type
             arrays.append(pa.array(_fit(values, kind), kind))
         return pa.table(arrays, names=names)
 
-    def _label_shares(self, model: Model, version: ModelVersion) -> dict[str, float] | None:
+    def _label_shares(self, model: Model, version: ModelVersion) -> Mapping[str, float] | None:
         """How often each label stood where the version learned: a rare class makes long runs of the other normal."""
-        from collections import Counter
+        reference = self._reference(model, version)
+        return None if reference is None else reference.label_shares or None
 
-        reference = self._reference(version)
-        if model.labels.column not in reference.column_names or reference.num_rows == 0:
-            return None
-        counts = Counter(str(label) for label in reference.column(model.labels.column).to_pylist())
-        return {label: count / reference.num_rows for label, count in counts.items()}
-
-    def _reference(self, version: ModelVersion) -> pa.Table:
-        """The rows the version learned from, as its run kept them."""
+    def _reference(self, model: Model, version: ModelVersion) -> Reference | None:
+        """What is kept of the rows the version learned from."""
         if version.digest not in self._references:
-            step = find_step(self._wiring.ledger, version.run_id, "build_features")
-            if step is None:
-                import pyarrow as pa
-
-                return pa.table({})
-            reference = ArtifactRef.from_dict(step["outputs"]["training"])
-            self._references.clear()  # one table at a time: the champion's
-            self._references[version.digest] = load_artifact(reference, self._wiring.blobs)
+            self._references.clear()  # one at a time: the champion's
+            self._references[version.digest] = training_reference(self._wiring, model, version)
         return self._references[version.digest]
+
+    def _holdout(self, model: Model, version: ModelVersion) -> Holdout | None:
+        """What the version answered on its own holdout."""
+        if version.digest not in self._holdouts:
+            self._holdouts.clear()
+            self._holdouts[version.digest] = holdout_of(self._wiring, model, version)
+        return self._holdouts[version.digest]
+
+
+def _scores_of(found: Sequence[Mapping[str, Any]]) -> list[Any] | None:
+    """The scores of all answers, None when one has none."""
+    scores = [one["scores"] for one in found]
+    return scores if all(scores) else None
+
+
+def _not_measured(name: str) -> Verdict:
+    return Verdict(f"drift.{name}", "inconclusive", "it could not be measured")
 
 
 def _comparable(values: Sequence[Any]) -> tuple[Any, ...]:

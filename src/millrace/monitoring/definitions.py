@@ -14,6 +14,7 @@ from millrace.core.errors import ProjectError, did_you_mean
 HIGHER_IS_BETTER = ("accuracy", "f1", "precision", "r2", "recall", "roc_auc")
 LOWER_IS_BETTER = ("brier", "log_loss", "mae", "rmse")
 DEFAULT_COOLDOWN = "6h"
+SIGNALS = ("classifier", "estimated_performance", "scores")
 
 
 @dataclass(frozen=True, init=False)
@@ -110,8 +111,15 @@ class OnDrift:
     `effect` is the least KS distance (or total variation beyond chance) that counts: on a seasonal stream a column
     is always significantly elsewhere than it was, and only the size of the move tells a break from a season.
 
+    `min_share` takes the place of `min_columns`: the least share of what the model relies on (of the columns, where
+    that is not known) that lies in drifted columns. `signals` fire too: ``"scores"``, the model's own answers moved;
+    ``"estimated_performance"``, its performance, estimated without labels, is below the limit of the model's
+    `OnDegradation`; ``"classifier"``, rows are told apart. They are measured and told in any case.
+
     >>> OnDrift(columns=["price"]).describe()
     'drift in at least 1 of price, over 1w'
+    >>> OnDrift(min_share=0.5, signals=["scores"]).describe()
+    'drift in 50% of what the model relies on, or in its scores, over 1w'
     """
 
     window: str | timedelta = "7d"
@@ -119,6 +127,8 @@ class OnDrift:
     min_columns: int = 1
     effect: float = 0.1
     cooldown: str | float | timedelta = DEFAULT_COOLDOWN
+    min_share: float | None = None
+    signals: Sequence[str] = ()
     place: str | None = field(default=None, repr=False, compare=False)
 
     kind = "drift"
@@ -129,6 +139,7 @@ class OnDrift:
             window=_positive(self.window, "OnDrift window"),
             cooldown=_not_negative(self.cooldown, "OnDrift cooldown"),
             columns=None if self.columns is None else tuple(self.columns),
+            signals=(self.signals,) if isinstance(self.signals, str) else tuple(self.signals),
             place=caller_place(),
         )
         watched = None if self.columns is None else len(self.columns)
@@ -137,11 +148,25 @@ class OnDrift:
             report(ProjectError("PROJ-64", f"OnDrift min_columns is {self.min_columns!r}", fix=fix))
         if not 0 < self.effect < 1:
             report(ProjectError("PROJ-64", f"OnDrift effect is {self.effect!r}", fix="between 0 and 1, such as 0.1"))
+        if self.min_share is not None and not 0 < self.min_share <= 1:
+            report(ProjectError("MON-20", f"OnDrift min_share is {self.min_share!r}", fix="above 0 and at most 1"))
+        for signal in self.signals:
+            if signal not in SIGNALS:
+                report(
+                    ProjectError(
+                        "MON-21", f"OnDrift knows no signal {signal!r}", fix=did_you_mean(str(signal), SIGNALS)
+                    )
+                )
 
     def describe(self) -> str:
         """The trigger in a few words."""
         where = "columns" if self.columns is None else f"of {', '.join(self.columns)}"
-        return f"drift in at least {self.min_columns} {where}, over {format_duration(parse_duration(self.window))}"
+        what = f"at least {self.min_columns} {where}"
+        if self.min_share is not None:
+            among = "" if self.columns is None else f" among {', '.join(self.columns)}"
+            what = f"{self.min_share:.0%} of what the model relies on{among}"
+        also = "".join(f", or in its {signal.replace('_', ' ')}" for signal in self.signals)
+        return f"drift in {what}{also}, over {format_duration(parse_duration(self.window))}"
 
 
 @dataclass(frozen=True)

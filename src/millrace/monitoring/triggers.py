@@ -49,20 +49,55 @@ def judge_degradation(evidence: Mapping[str, Any]) -> Verdict:
 
 
 def judge_drift_trigger(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when at least `min_columns` watched columns drifted; inconclusive when too few could be compared."""
+    """Fail when enough of the watched columns drifted, or a signal that was asked for did; inconclusive when too few
+    could be compared.
+
+    Enough is `min_columns` of them, or, where `min_share` stands, so large a share of what the model relies on: of
+    `importances` when they are known, else of the columns.
+    """
+    outcome, text = _judge_share(evidence) if evidence.get("min_share") is not None else _judge_count(evidence)
+    outcomes, told = [outcome], [text]
+    for name, of_signal in (evidence.get("signals") or {}).items():
+        outcomes.append(of_signal["outcome"])
+        if of_signal["outcome"] != "pass":
+            told.append(f"{name.replace('_', ' ')}: {of_signal['reason']}")
+    combined: Outcome = "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
+    return Verdict(DRIFT, combined, "; ".join(told), evidence)
+
+
+def _judge_count(evidence: Mapping[str, Any]) -> tuple[Outcome, str]:
     outcomes = evidence["columns"]
-    drifted = sorted(name for name, outcome in outcomes.items() if outcome == "drift")
-    unknown = sorted(name for name, outcome in outcomes.items() if outcome not in ("drift", "ok"))
+    drifted, unknown = _split(outcomes)
     wanted = evidence["min_columns"]
-    outcome: Outcome
     if len(drifted) >= wanted:
-        outcome, text = "fail", f"{len(drifted)} of {len(outcomes)} columns drifted: {', '.join(drifted)}"
-    elif not outcomes or len(drifted) + len(unknown) >= wanted:
+        return "fail", f"{len(drifted)} of {len(outcomes)} columns drifted: {', '.join(drifted)}"
+    if not outcomes or len(drifted) + len(unknown) >= wanted:
         names = ", ".join(unknown) or "no column"
-        outcome, text = "inconclusive", f"{len(drifted)} columns drifted; not comparable: {names}"
-    else:
-        outcome, text = "pass", f"{len(drifted)} of {len(outcomes)} columns drifted, fewer than {wanted}"
-    return Verdict(DRIFT, outcome, text, evidence)
+        return "inconclusive", f"{len(drifted)} columns drifted; not comparable: {names}"
+    return "pass", f"{len(drifted)} of {len(outcomes)} columns drifted, fewer than {wanted}"
+
+
+def _judge_share(evidence: Mapping[str, Any]) -> tuple[Outcome, str]:
+    outcomes, wanted, importances = evidence["columns"], evidence["min_share"], evidence.get("importances")
+    drifted, unknown = _split(outcomes)
+    weights = {name: 1.0 if importances is None else importances.get(name, 0.0) for name in outcomes}
+    total = sum(weights.values())
+    of_what = "the columns" if importances is None else "what the model relies on"
+    if not total > 0:
+        return "inconclusive", f"no watched column has a share of {of_what}"
+    share = sum(weights[name] for name in drifted) / total
+    in_doubt = sum(weights[name] for name in unknown) / total
+    if share >= wanted:
+        return "fail", f"{share:.0%} of {of_what} drifted, {wanted:.0%} is the limit: {', '.join(drifted)}"
+    if share + in_doubt >= wanted:
+        return "inconclusive", f"{share:.0%} of {of_what} drifted; not comparable: {', '.join(unknown)}"
+    return "pass", f"{share:.0%} of {of_what} drifted, less than {wanted:.0%}"
+
+
+def _split(outcomes: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """(columns that drifted, columns nothing is known of)."""
+    drifted = sorted(name for name, outcome in outcomes.items() if outcome == "drift")
+    return drifted, sorted(name for name, outcome in outcomes.items() if outcome not in ("drift", "ok"))
 
 
 def judge_schedule(evidence: Mapping[str, Any]) -> Verdict:
@@ -100,13 +135,39 @@ def judge_label_incident(evidence: Mapping[str, Any]) -> Verdict:
     return Verdict(LABEL_INCIDENT, "fail", text, evidence)
 
 
-def drift_evidence(columns: Mapping[str, str], *, watched: Iterable[str] | None, min_columns: int) -> dict[str, Any]:
+def drift_evidence(
+    columns: Mapping[str, str],
+    *,
+    watched: Iterable[str] | None,
+    min_columns: int,
+    min_share: float | None = None,
+    importances: Mapping[str, float] | None = None,
+    signals: Mapping[str, Verdict] | None = None,
+) -> dict[str, Any]:
     """Evidence for `judge_drift_trigger` from a report's outcome per column (ok, drift, insufficient, error).
 
     A watched column that the report lacks counts as ``missing``: it is never taken to be well.
+
+    Parameters
+    ----------
+    min_share : float, optional
+        Takes the place of `min_columns`.
+    importances : mapping of str to float, optional
+        How much the model relies on each column.
+    signals : mapping of str to Verdict, optional
+        What fires too: verdicts on the model's scores, its estimated performance, or a classifier.
     """
     names = list(columns) if watched is None else list(watched)
-    return {"columns": {name: columns.get(name, "missing") for name in names}, "min_columns": min_columns}
+    evidence: dict[str, Any] = {
+        "columns": {name: columns.get(name, "missing") for name in names},
+        "min_columns": min_columns,
+    }
+    if min_share is not None:
+        known = None if importances is None else {name: importances.get(name, 0.0) for name in names}
+        evidence |= {"min_share": min_share, "importances": known}
+    if signals:
+        evidence["signals"] = {name: {"outcome": v.outcome, "reason": v.reason} for name, v in signals.items()}
+    return evidence
 
 
 def schedule_evidence(*, interval: timedelta, last_at: str | None, now: str) -> dict[str, Any]:
