@@ -210,8 +210,12 @@ def moments(column: Column) -> tuple[float | None, float | None]:
         values = values[np.isfinite(values)]
     if not len(values):
         return None, None
+    start = 0
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        # Instants and large keys differ in digits that a double has no room for: count from the least of them.
+        start, values = int(values[0]), values.astype(np.uint64) - values[:1].astype(np.uint64)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values.mean(dtype=np.float64))
+        mean = start + float(values.mean(dtype=np.float64))
         std = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else None
     return (mean if math.isfinite(mean) else None), (std if std is not None and math.isfinite(std) else None)
 

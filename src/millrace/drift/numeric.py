@@ -46,7 +46,8 @@ class Steps:
             return self, current
         last = np.append(values[1:] != values[:-1], True)  # rounding may have made neighbours equal
         first = np.append(True, values[1:] != values[:-1])
-        return Steps(values[last], self.below[first], self.at_most[last], self.is_exact), current
+        is_exact = self.is_exact or int(last.sum()) == 1  # the least value is the greatest
+        return Steps(values[last], self.below[first], self.at_most[last], is_exact), current
 
 
 @dataclass(frozen=True, slots=True)
