@@ -124,7 +124,10 @@ def plain_type(found: pa.DataType) -> pa.DataType:
 
 def type_name(found: pa.DataType) -> str:
     """An Arrow type as messages name it."""
-    return "no value at all" if types.is_null(found) else str(plain_type(found))
+    if types.is_null(found):
+        return "no value at all"
+    # How wide the offsets of text are is no business of its reader.
+    return str(plain_type(found)).removeprefix("large_").removesuffix("_view")
 
 
 def as_moment(value: Any) -> datetime | None:
