@@ -116,21 +116,26 @@ def check_drift(context: StepContext, snapshot: dict[str, Any], validation: dict
 
     `validation` is not read: a batch is compared only after it was found fit.
     """
-    from millrace.drift.compare import compare
+    from millrace.drift.batch import assess
+    from millrace.flow.references import keep_reference
 
     wiring, model = context.wiring, _model(context)
     champion = wiring.registry.find(model.name, "champion")
     reference = champion.lineage.get("snapshot") if champion is not None else None
+    table = load_batch(context, snapshot)
+    columns = [name for name in model.inputs if name in table.column_names]
+    if columns:  # kept now, so that the next run reads only its own batch
+        keep_reference(wiring, model.name, snapshot["digest"], columns, lambda: table)
     if champion is None or reference is None:
         return {"outcome": "inconclusive", "reason": "no champion yet: nothing to compare with", "drifted": []}
-    table = load_batch(context, snapshot)
-    past = load_batch(context, dict(reference))
-    columns = [name for name in model.inputs if name in past.column_names]
-    if not columns:
+    known = [name for name in model.inputs if name in reference["columns"]]
+    if not known:
         return {"outcome": "inconclusive", "reason": "the model takes no inputs of the batch", "drifted": []}
-    report = compare(past, table, columns=columns)
+    past = keep_reference(wiring, model.name, reference["digest"], known, lambda: load_batch(context, dict(reference)))
+    report = assess(past.profile, table, sample=past.sample)
     verdict = report.verdict()
-    record(context, verdict, {"reference": champion.version})
+    for part in report.verdicts():
+        record(context, part, {"reference": champion.version})
     return {"outcome": verdict.outcome, "reason": verdict.reason, "drifted": report.drifted, "report": report.to_dict()}
 
 
