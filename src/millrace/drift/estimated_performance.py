@@ -24,7 +24,7 @@ BLIND_SPOT = (
     "it assumes that labels still relate to the scores as they did in the holdout: concept drift is invisible to it, "
     "and only labels show that"
 )
-MIN_HOLDOUT = 300
+MIN_HOLDOUT = 200
 CALIBRATION_LIMIT = 0.05
 _MOST_ROWS = 20_000
 _DRAWS = 200
