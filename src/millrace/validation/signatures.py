@@ -41,7 +41,7 @@ SIGNATURES: dict[str, Signature] = {
     "expect_table_row_count_to_equal": Signature(("value",)),
     "expect_table_row_count_to_equal_other_table": Signature(("other_table_name",)),
     "expect_table_column_count_to_equal": Signature(("value",)),
-    "expect_table_column_count_to_be_between": _range(),
+    "expect_table_column_count_to_be_between": Signature((), _RANGE[:2], _RANGE[:2]),
     "expect_column_to_exist": Signature(("column",), ("column_index",)),
     "expect_column_values_to_be_of_type": Signature(("column", "type_"), ("mostly",)),
     "expect_column_values_to_be_in_type_list": Signature(("column", "type_list"), ("mostly",)),
@@ -284,4 +284,16 @@ def argument_mistakes(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
                 found.append(f"{name}={value!r} is not {form}")
         elif name not in known and value is not False:
             found.append(f"takes no {name}: {did_you_mean(name, signature.names)}")
+    return found or _contradictions(kind, given)
+
+
+def _contradictions(kind: str, given: Mapping[str, Any]) -> list[str]:
+    found = []
+    bounds = [given.get("min_value"), given.get("max_value")]
+    are_numbers = all(isinstance(bound, (int, float)) for bound in bounds)
+    # GX refuses this one when nothing can be between its bounds; rules on figures just fail.
+    if kind == "expect_table_row_count_to_be_between" and are_numbers and bounds[0] > bounds[1]:
+        found.append(f"has min_value={bounds[0]!r} above max_value={bounds[1]!r}")
+    if kind == "expect_column_distinct_values_to_be_in_set" and not given["value_set"]:
+        found.append("has a value_set that holds nothing")
     return found

@@ -32,6 +32,8 @@ Kwargs = Mapping[str, Any]
 
 def values_between(batch: Batch, kwargs: Kwargs) -> Check:
     values, (low, high) = batch.ordered(kwargs["column"], (kwargs.get("min_value"), kwargs.get("max_value")))
+    if low is not None and high is not None and low > high:
+        raise CannotCheck(f"min_value={kwargs['min_value']!r} is above max_value={kwargs['max_value']!r}")
     outside = []
     if low is not None:
         outside.append(compare("le" if kwargs.get("strict_min") else "lt", values, literal(low)))
