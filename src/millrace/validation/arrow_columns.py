@@ -30,8 +30,16 @@ class ArrowColumns:
         return pl.DataFrame([self._converted(name) for name in names]).lazy()
 
     def known(self, figure: Expr) -> tuple[bool, Any]:
-        """Nothing but the number of rows."""
-        return figure == ROWS and self.rows is not None, self.rows
+        """The number of rows, and the bounds of whole numbers, which are a glance in memory."""
+        if figure == ROWS:
+            return True, self.rows
+        if figure.op not in ("min", "max") or figure.args[0].op != "column":
+            return False, None
+        name = figure.args[0].args[0]
+        if not types.is_integer(self.type_of(name)):
+            return False, None
+        series = self._converted(name)
+        return True, series.min() if figure.op == "min" else series.max()
 
     def refuse_damage(self, names: Iterable[str]) -> None:
         """Nothing: a table in memory is whole."""

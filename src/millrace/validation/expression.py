@@ -61,6 +61,18 @@ class Expr:
         """Every operation in it."""
         return {self.op}.union(*(arg.operations() for arg in self.args if isinstance(arg, Expr)))
 
+    def repeated_keys(self) -> tuple[Expr, ...] | None:
+        """The columns whose repetition it asks for, when it asks that of plain columns and nothing of any other."""
+        parts = self.args if self.op == "and" else (self,)
+        found = [part for part in parts if isinstance(part, Expr) and part.op == "repeated"]
+        if len(found) != 1 or any(key.op != "column" for key in found[0].args):
+            return None
+        others = [part for part in parts if part is not found[0]]
+        if any({"repeated", "previous"} & other.operations() for other in others):
+            return None
+        names = found[0].columns()
+        return found[0].args if all(other.columns() <= names for other in others) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Predicate:

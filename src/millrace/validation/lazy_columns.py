@@ -39,9 +39,12 @@ class LazyColumns:
         return pl.Series(name, [], dtype=self._types[name]).to_arrow().type
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
+        wanted = list(names)
+        if not wanted:
+            return self._frame  # no column is still as many rows; an empty selection would have none
         return self._frame.select(
             plain_values(pl.nth(self.names.index(name)), self._types[name]).alias(label_of(self.names, name))
-            for name in names
+            for name in wanted
         )
 
     def known(self, figure: Expr) -> tuple[bool, Any]:

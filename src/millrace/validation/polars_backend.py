@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
+from pyarrow import types
 
 from millrace.validation.backend import CannotCheck, Scopes
 from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
+from millrace.validation.polars_figures import compile_figure, python_value
+from millrace.validation.polars_keys import DenseSet, count_distinct, count_repeated, is_large, repeated_rows
 from millrace.validation.polars_rows import RowCompiler
 
 _ROW = "row"
@@ -95,6 +99,11 @@ class PolarsBackend:
                     found[where][figure] = value
                 else:
                     wanted.append((where, figure))
+        large = [item for item in wanted if self._needs_parts(*item) and is_large(self._size())]
+        if large:
+            for where, figure in large:
+                found[where][figure] = self._in_parts(where, figure)
+            wanted = [item for item in wanted if item not in large]
         if wanted:
             for (where, figure), value in zip(wanted, self._selected(wanted), strict=True):
                 found[where][figure] = value
@@ -148,18 +157,64 @@ class PolarsBackend:
         return (False, None) if where is not None else self._columns.known(figure)
 
     def _selected(self, wanted: Sequence[tuple[Expr | None, Expr]]) -> list[Any]:
-        try:
+        dense = {number: found for number, (_, figure) in enumerate(wanted) if (found := self._dense(figure))}
+        with self._told([figure for _, figure in wanted]):
             frame, compilers = self._prepared([where for where, _ in wanted], [figure for _, figure in wanted])
             # Labels may hold any text of the suite; the frame gets plain names.
             selected = [
-                compile_figure(compilers[where], figure).alias(f"f{number}")
+                (
+                    dense[number].marking(compilers[where].masked(compilers[where].compile(figure.args[0])))
+                    if number in dense
+                    else compile_figure(compilers[where], figure)
+                ).alias(f"f{number}")
                 for number, (where, figure) in enumerate(wanted)
             ]
             row = _collected(frame.select(selected)).row(0)
+        return [
+            dense[number].count() if number in dense else python_value(figure, row[number])
+            for number, (_, figure) in enumerate(wanted)
+        ]
+
+    def _dense(self, figure: Expr) -> DenseSet | None:
+        """A set to count the distinct values of one column of whole numbers in, where its bounds allow."""
+        if figure.op != "distinct" or len(figure.args) != 1 or figure.args[0].op != "column":
+            return None
+        if not types.is_integer(self.type_of(figure.args[0].args[0])):
+            return None
+        bounds = [self._columns.known(Expr(op, figure.args)) for op in ("min", "max")]
+        return DenseSet.of(self._columns.rows, *(value if is_known else None for is_known, value in bounds))
+
+    def _size(self) -> int:
+        """The number of rows, counted once where the columns do not know it."""
+        if self._columns.rows is None:
+            with self._told([]):
+                self._columns.rows = int(_collected(self._columns.frame([]).select(pl.len())).item())
+        return self._columns.rows
+
+    def _needs_parts(self, where: Expr | None, figure: Expr) -> bool:
+        if figure.op == "distinct":
+            return self._dense(figure) is None
+        return figure.op == "count_if" and where is None and figure.args[0].repeated_keys() is not None
+
+    def _in_parts(self, where: Expr | None, figure: Expr) -> int:
+        rows = self._size()
+        with self._told([figure]):
+            frame, compilers = self._prepared([where], [figure])
+            compiler = compilers[where]
+            if figure.op == "distinct":
+                return count_distinct(frame, [compiler.masked(compiler.compile(key)) for key in figure.args], rows)
+            keys = figure.args[0].repeated_keys()
+            assert keys is not None
+            return count_repeated(frame, compiler, keys, figure.args[0], rows)
+
+    @contextmanager
+    def _told(self, exprs: Sequence[Expr]) -> Iterator[None]:
+        """Failures of Polars as CannotCheck, or as DataError when it is the rows that are damaged."""
+        try:
+            yield
         except _FAILURES as error:
-            self._columns.refuse_damage(_columns_of(figure for _, figure in wanted))
+            self._columns.refuse_damage(_columns_of(exprs))
             raise CannotCheck(_reason(error)) from error
-        return [_python(figure, value) for (_, figure), value in zip(wanted, row, strict=True)]
 
     def _looked(
         self,
@@ -168,15 +223,15 @@ class PolarsBackend:
         where: Expr | None,
         read: Callable[[pl.LazyFrame], pl.DataFrame],
     ) -> pl.DataFrame:
-        try:
+        with self._told([unexpected, *shown]):
             return read(self._broken(unexpected, shown, where))
-        except _FAILURES as error:
-            self._columns.refuse_damage(_columns_of([unexpected, *shown]))
-            raise CannotCheck(_reason(error)) from error
 
     def _broken(self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None) -> pl.LazyFrame:
         frame, compilers = self._prepared([where], [unexpected, *shown])
-        compiler = compilers[where]
+        compiler, keys = compilers[where], unexpected.repeated_keys()
+        if keys is not None and where is None and is_large(self._size()):
+            marked = repeated_rows(frame, compiler, keys, unexpected, self._size())
+            return marked.select(_ROW, *(compiler.compile(expr).alias(f"v{n}") for n, expr in enumerate(shown)))
         is_broken = compiler.compile(unexpected)
         if compiler.condition is not None:
             is_broken = is_broken & compiler.condition
@@ -198,49 +253,8 @@ class PolarsBackend:
         return frame, compilers
 
 
-def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
-    """A figure over the rows where the compiler's condition is true, as a Polars expression."""
-    condition = compiler.condition
-    if figure.op == "rows" or figure.args[0] == TRUE:
-        return pl.len() if condition is None else condition.sum()
-    if figure.op == "count_if":
-        truth = compiler.compile(figure.args[0])
-        return (truth if condition is None else truth & condition).sum()
-    if figure.op == "distinct" and len(figure.args) > 1:
-        parts = [compiler.compile(value) for value in figure.args]
-        together = pl.all_horizontal([part.is_not_null() for part in parts])
-        keys = pl.struct(part.alias(f"k{number}") for number, part in enumerate(parts))
-        return keys.filter(together if condition is None else together & condition).n_unique()
-    values, dtype = compiler.masked(compiler.compile(figure.args[0])), compiler.type_of(figure.args[0])
-    if figure.op == "sum" and dtype is not None and dtype.is_integer():
-        return values.cast(pl.Int128).sum()
-    if figure.op in ("mean", "stdev", "quantile") and dtype is not None and dtype.is_decimal():
-        values = values.cast(pl.Float64)
-    if figure.op not in _FIGURES:
-        raise CannotCheck(f"unsupported: '{figure.op}' is no figure of a batch")
-    return _FIGURES[figure.op](values, *figure.args[1:])
-
-
-_FIGURES: dict[str, Callable[..., pl.Expr]] = {
-    "min": lambda values: values.min(),
-    "max": lambda values: values.max(),
-    "sum": lambda values: values.sum(),
-    "mean": lambda values: values.mean(),
-    "stdev": lambda values: values.std(ddof=1),
-    "quantile": lambda values, share, between: values.quantile(share, interpolation=between),
-    "distinct": lambda values: values.drop_nulls().n_unique(),
-    "levels": lambda values: values.drop_nulls().alias("value").value_counts(sort=True, name="count").implode(),
-}
-
-
 def _columns_of(exprs: Iterable[Expr]) -> list[str]:
     return sorted({name for expr in exprs for name in expr.columns()})
-
-
-def _python(figure: Expr, value: Any) -> Any:
-    if figure.op != "levels":
-        return value
-    return [(level["value"], level["count"]) for level in value or ()]
 
 
 def _collected(frame: pl.LazyFrame) -> pl.DataFrame:

@@ -233,6 +233,13 @@ def test_a_lazy_frame_that_cannot_run_is_refused(tmp_path):
         validate(frame, Suite("one").expect_column_mean_to_be_between("n", 0))
 
 
+def test_rows_of_a_lazy_frame_are_counted_when_nothing_else_is_asked():
+    frame = pl.LazyFrame({"a": [1, 2, 3]}).filter(pl.col("a") > 1)
+
+    assert validate(frame, Suite("one").expect_table_row_count_to_equal(2)).success
+    assert validate(frame, Suite("one").expect_column_to_exist("a")).rows == 2
+
+
 def test_names_of_any_text_are_plain_names_in_every_form(tmp_path):
     table = pa.table({"*": [1, 2], "^.*$": [3, 4], "": [5, 6], "a b": [7, 8], "ü^]\\": [9, 10]})
     pq.write_table(table, tmp_path / "rows.parquet")

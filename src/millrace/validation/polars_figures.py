@@ -1,0 +1,54 @@
+"""Figures of a batch as Polars expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from millrace.validation.backend import CannotCheck
+from millrace.validation.expression import TRUE, Expr
+from millrace.validation.polars_rows import RowCompiler
+
+
+def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
+    """A figure over the rows where the compiler's condition is true, as a Polars expression."""
+    condition = compiler.condition
+    if figure.op == "rows" or figure.args[0] == TRUE:
+        return pl.len() if condition is None else condition.sum()
+    if figure.op == "count_if":
+        truth = compiler.compile(figure.args[0])
+        return (truth if condition is None else truth & condition).sum()
+    if figure.op == "distinct" and len(figure.args) > 1:
+        parts = [compiler.compile(value) for value in figure.args]
+        together = pl.all_horizontal([part.is_not_null() for part in parts])
+        keys = pl.struct(part.alias(f"k{number}") for number, part in enumerate(parts))
+        return keys.filter(together if condition is None else together & condition).n_unique()
+    values, dtype = compiler.masked(compiler.compile(figure.args[0])), compiler.type_of(figure.args[0])
+    if figure.op == "sum" and dtype is not None and dtype.is_integer():
+        return values.cast(pl.Int128).sum()
+    if figure.op in ("mean", "stdev", "quantile") and dtype is not None and dtype.is_decimal():
+        values = values.cast(pl.Float64)
+    if figure.op not in _FIGURES:
+        raise CannotCheck(f"unsupported: '{figure.op}' is no figure of a batch")
+    return _FIGURES[figure.op](values, *figure.args[1:])
+
+
+_FIGURES: dict[str, Callable[..., pl.Expr]] = {
+    "min": lambda values: values.min(),
+    "max": lambda values: values.max(),
+    "sum": lambda values: values.sum(),
+    "mean": lambda values: values.mean(),
+    "stdev": lambda values: values.std(ddof=1),
+    "quantile": lambda values, share, between: values.quantile(share, interpolation=between),
+    "distinct": lambda values: values.drop_nulls().n_unique(),
+    "levels": lambda values: values.drop_nulls().alias("value").value_counts(sort=True, name="count").implode(),
+}
+
+
+def python_value(figure: Expr, value: Any) -> Any:
+    """The value of a figure as the port gives it."""
+    if figure.op != "levels":
+        return value
+    return [(level["value"], level["count"]) for level in value or ()]
