@@ -68,6 +68,7 @@ _NAMES = {
     "RowChecker": "millrace.validation.row_checker",
     "StreamValidator": "millrace.validation.stream",
     "DriftDetector": "millrace.drift.detector",
+    "ReferenceProfile": "millrace.drift.profile",
     "ModelValidator": "millrace.gates.validator",
     "FeatureStore": "millrace.features.store",
     "open_features": "millrace.flow.wiring",

@@ -9,6 +9,7 @@ from millrace.cli.data_batch import find_source
 from millrace.cli.data_checks import add_checks
 from millrace.cli.data_drift import add_drift
 from millrace.cli.data_profile import add_profile
+from millrace.cli.data_quarantine import add_quarantine
 from millrace.cli.options import a_time, command, open_wiring
 from millrace.cli.output import print_json
 
@@ -24,6 +25,7 @@ def add(commands: Any) -> None:
     freeze.add_argument("--end", type=a_time, metavar="TIME", help="rows before here (default: now)")
     add_checks(data)
     add_profile(data)
+    add_quarantine(data)
     add_drift(data)
 
 

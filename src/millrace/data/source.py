@@ -49,6 +49,8 @@ class Source:
         What to read from a database: exactly one of them, with a URL only.
     schema : mapping of str to str, optional
         Column to type, as those of `Field`: what rows that are pushed must be, and what there is before the first.
+    incidents : Incidents, optional
+        What counts as a data incident of this source; the usual limits when None.
     description : str
 
     Raises
@@ -71,6 +73,7 @@ class Source:
     query: str | None
     table: str | None
     schema: Mapping[str, str] | None = field(hash=False)
+    incidents: Any = field(hash=False)
     description: str
     frame: Any = field(repr=False, compare=False)
     place: str | None = field(repr=False, compare=False)
@@ -88,6 +91,7 @@ class Source:
         query: str | None = None,
         table: str | None = None,
         schema: Mapping[str, str] | None = None,
+        incidents: Any = None,
         description: str = "",
         place: str | None = None,
     ) -> None:
@@ -103,6 +107,7 @@ class Source:
             "columns": columns,
             "query": query,
             "table": table,
+            "incidents": incidents,
             "description": description,
             "place": place or caller_place(),
         }

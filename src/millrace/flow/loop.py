@@ -21,7 +21,7 @@ from millrace.flow.runner import Listener, Runner, RunResult
 from millrace.flow.tell import deliver_all, start_mirror
 from millrace.flow.wiring import Wiring
 from millrace.monitoring.evaluation import conclude_window
-from millrace.monitoring.firing import Reason, Retrain, claim, find_open, finish, fire
+from millrace.monitoring.firing import Reason, Retrain, claim, find_open, finish, fire, hold, standing_incident
 from millrace.monitoring.triggers import judge_schedule, schedule_evidence, schedule_slot
 from millrace.monitoring.windows import Window, next_window, restart_windows
 from millrace.store.lease import Lease, holding, renew
@@ -213,6 +213,16 @@ class Loop:
             )
 
     def _retrain(self, model: Model) -> None:
+        monitors = [f"{trigger.kind}{number or ''}" for number, trigger in enumerate(model.retrain)]
+        incident = standing_incident(self.wiring.ledger, model.name, monitors)
+        if incident is not None:
+            channels = self.wiring.environment.channels
+            held = hold(self.wiring.ledger, model.name, incident, channels=channels, lease=self._lease)
+            if held is not None:
+                if held.is_new:
+                    told = {"event": held.seq, "incident": incident.seq}
+                    self._tell(Happening("held", model.name, f"data incident: {held.body['reason']}", told))
+                return
         retrain = claim(self.wiring.ledger, model.name, lease=self._lease)
         if retrain is None:
             return

@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 
 def extract(context: StepContext) -> dict[str, Any]:
-    """Freeze the rows of the labels' source that were known at the run's time and lie inside the model's window."""
+    """Freeze the rows of the labels' source that were known at the run's time and lie inside the model's window.
+
+    A batch that was refused and then released is taken instead, once: exactly its rows.
+    """
     from millrace.data.snapshot import take_snapshot
+    from millrace.flow.quarantine import take_released_batch
 
     model, wiring = _model(context), context.wiring
     source = model.labels.source
+    released = take_released_batch(context, source)
+    if released is not None:
+        return released
     table = read_known(context, source, model.labels.event_time, model.labels.delay)
     if table.num_rows == 0:
         raise DataError(
@@ -58,51 +65,25 @@ def window_of(context: StepContext) -> timedelta | None:
 
 
 def validate_data(context: StepContext, snapshot: dict[str, Any]) -> Any:
-    """Refuse a batch that its suite does not allow: it is put aside with its report, and somebody is told.
+    """Refuse a batch that its suite does not allow, or that is a data incident: it is put aside and somebody is told.
 
     Every source the model learns from is judged, the labels' and those of its features.
     """
+    from millrace.flow.quarantine import judge_batch
+
     model = _model(context)
-    batches = [(model.labels.source, load_batch(context, snapshot))]
-    batches += [
-        (source, read_known(context, source, source.event_time, source.delay))
-        for source in feature_sources(context.wiring, model)
-        if source.suite is not None and source.name != model.labels.source.name
-    ]
-    facts, refused = {}, []
-    for source, table in batches:
-        facts[source.name], is_refused = judge_batch(context, source, table)
-        if is_refused:
-            refused.append(f"{source.name}: {facts[source.name]['reason']}")
+    judged = {
+        model.labels.source.name: judge_batch(
+            context, model, model.labels.source, load_batch(context, snapshot), snapshot
+        )
+    }
+    for source in feature_sources(context.wiring, model):
+        if source.name not in judged and (source.suite is not None or source.incidents is not None):
+            table = read_known(context, source, source.event_time, source.delay)
+            judged[source.name] = judge_batch(context, model, source, table)
+    facts = {name: batch.facts for name, batch in judged.items()}
+    refused = [batch.refusal for batch in judged.values() if batch.refusal is not None]
     return Refused("; ".join(refused), {"validation": facts}) if refused else facts
-
-
-def judge_batch(context: StepContext, source: Source, table: pa.Table) -> tuple[dict[str, Any], bool]:
-    """What the source's suite says of a batch, and whether that stops the run."""
-    from millrace.validation.engine import validate
-    from millrace.validation.quarantine import quarantine
-    from millrace.validation.suite import Suite
-
-    wiring = context.wiring
-    if source.suite is None:
-        return {"outcome": "inconclusive", "reason": f"source '{source.name}' has no suite"}, False
-    suite = source.suite if isinstance(source.suite, Suite) else Suite.load(wiring.project.root / source.suite)
-    result = validate(table, suite)
-    verdict = result.verdict()
-    record(context, verdict, {"source": source.name}, part=source.name)
-    facts = {"outcome": verdict.outcome, "reason": verdict.reason, "result": result.to_json_dict()}
-    if not verdict.is_fail:
-        return facts, False
-    event = quarantine(table, result, source=source.name, blobs=wiring.blobs, ledger=wiring.ledger, clock=wiring.clock)
-    wiring.alert(
-        f"{context.key}:{source.name}:alert",
-        "critical",
-        _model(context).name,
-        f"batch of '{source.name}' is unfit: nothing was trained on it",
-        f"{verdict.reason}; the batch is kept as event {event.seq}",
-        {"run": context.run.run_id, "quarantine": event.seq},
-    )
-    return facts, True
 
 
 def feature_sources(wiring: Wiring, model: Model) -> list[Source]:

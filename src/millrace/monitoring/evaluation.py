@@ -56,6 +56,7 @@ def conclude_window(
         "verdicts": [verdict.to_dict() for verdict in verdicts],
         "incident": None if incident is None else incident.reason,
         "fired": [] if incident is not None else [reason.key(window.model) for reason in reasons],
+        "held": [reason.key(window.model) for reason in reasons] if incident is not None else [],
         "carried": is_carried,
     }
     with ledger.transaction(lease) as transaction:

@@ -110,6 +110,45 @@ def claim(ledger: Ledger, model: str, *, lease: Lease | None = None) -> Retrain 
         return _retrain(running)
 
 
+def hold(
+    ledger: Ledger, model: str, incident: Event, *, channels: Sequence[str] = (), lease: Lease | None = None
+) -> Event | None:
+    """Keep the open retrain waiting because of a data incident; the event, which says so once for each incident.
+
+    None when no retrain waits, when it runs already, or when a person asked for it.
+
+    Parameters
+    ----------
+    incident : Event
+        The ``evaluation`` whose labels cannot be right.
+    """
+    with ledger.transaction(lease) as transaction:
+        state = transaction.state(KIND, model)
+        if state is None or state.value["status"] != "pending":
+            return None
+        if any(reason["kind"] == "manual" for reason in state.value["reasons"]):
+            return None
+        text = str(incident.body["incident"])
+        key = f"{state.value['key']}:held:{incident.seq}"
+        body = {"key": state.value["key"], "incident": incident.seq, "reason": text, "reasons": _keys(state.value)}
+        event = transaction.append("retrain_held", model, body, key=key)
+        if event.is_new:
+            append_alert(transaction, _held_alert(model, key, text, to_text(ledger.clock.now())), channels)
+        return event
+
+
+def standing_incident(ledger: Ledger, model: str, monitors: Sequence[str]) -> Event | None:
+    """The newest window of one of the monitors whose labels could not be right, if no later one of it was sound."""
+    newest: dict[str, Event] = {}
+    for event in ledger.events("evaluation", model):
+        # A window that could not tell leaves the incident before it standing.
+        is_watched = event.body["window"]["monitor"] in monitors
+        if is_watched and (event.body["incident"] is not None or not event.body["carried"]):
+            newest[event.body["window"]["monitor"]] = event
+    standing = [event for event in newest.values() if event.body["incident"] is not None]
+    return max(standing, key=lambda event: event.seq, default=None)
+
+
 def finish(
     ledger: Ledger,
     model: str,
@@ -243,6 +282,17 @@ def _retrain(value: Mapping[str, Any], *, is_resumed: bool = False) -> Retrain:
 
 def _keys(value: Mapping[str, Any]) -> list[str]:
     return [reason["key"] for reason in value["reasons"]]
+
+
+def _held_alert(model: str, key: str, text: str, at: str) -> Alert:
+    return Alert(
+        key=f"alert:{key}",
+        severity="warning",
+        subject=model,
+        title=f"the retrain of {model} waits: a data incident stands",
+        text=f"{text}; it starts once a window is sound, or when somebody asks: millrace trigger",
+        at=at,
+    )
 
 
 def _setback_alert(model: str, run_id: str, setbacks: int, reason: str, at: str) -> Alert:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from millrace.core.verdict import Outcome, Verdict
+from millrace.validation.incidents import INCIDENTS
+from millrace.validation.release import RULE as RELEASE
+from millrace.validation.release import judge_release
 
 RULE = "validation.suite"
 
@@ -47,4 +50,8 @@ def _text(rule: Mapping[str, Any]) -> str:
     return f"{rule['rule']} ({rule['observed']})"
 
 
-DECISIONS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {RULE: judge_validation}
+DECISIONS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {
+    RULE: judge_validation,
+    RELEASE: judge_release,
+    **INCIDENTS,
+}

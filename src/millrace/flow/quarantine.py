@@ -1,0 +1,205 @@
+"""A batch before training: judged by its suite and for incidents, put aside when unfit, let through when released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from millrace.core.clock import from_text, to_text
+from millrace.core.records import Alert
+from millrace.core.verdict import Verdict
+from millrace.flow.incidents import judge_incidents
+from millrace.monitoring.alerts import append_alert
+from millrace.validation.incidents import explain_incidents
+from millrace.validation.release import (
+    KIND,
+    Quarantined,
+    judge_release,
+    list_quarantined,
+    release_batch,
+    release_evidence,
+    state_key,
+    take_released,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from millrace.data.source import Source
+    from millrace.flow.model import Model
+    from millrace.flow.run_step import StepContext
+    from millrace.flow.wiring import Wiring
+    from millrace.store.ledger import Event, Transaction
+    from millrace.validation.result import ValidationResult
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    """What was found of one source's batch: facts for the step's output, and whether they stop the run."""
+
+    facts: dict[str, Any]
+    refusal: str | None = field(default=None)
+
+
+def judge_batch(
+    context: StepContext, model: Model, source: Source, table: pa.Table, snapshot: dict[str, Any] | None = None
+) -> JudgedBatch:
+    """Judge a batch by its source's suite and as a data incident; put it aside unless a release covers what was found.
+
+    Parameters
+    ----------
+    snapshot : mapping, optional
+        How the rows are kept already.
+    """
+    wiring = context.wiring
+    result = _validated(wiring, source, table)
+    facts: dict[str, Any] = {"outcome": "inconclusive", "reason": f"source '{source.name}' has no suite"}
+    if result is not None:
+        verdict = _record(context, source, result.verdict())
+        facts = {"outcome": verdict.outcome, "reason": verdict.reason, "result": result.to_json_dict()}
+    digest = snapshot["digest"] if snapshot is not None else None
+    incidents = judge_incidents(wiring, model, source, table, as_of=_as_of(context, source, digest), digest=digest)
+    facts["incidents"] = [{"rule": v.rule, "outcome": v.outcome, "reason": v.reason} for v in incidents]
+    failed = [_record(context, source, verdict) for verdict in incidents if verdict.is_fail]
+    blocked = result if result is not None and result.verdict().is_fail else None
+    if blocked is None and not failed:
+        _tell_warnings(context, model, source, result)
+        return JudgedBatch(facts)
+    reason = "; ".join([facts["reason"]] * (blocked is not None) + [explain_incidents(failed)] * bool(failed))
+    facts |= {"outcome": "fail", "reason": reason}
+    return _put_aside(context, model, source, table, snapshot, blocked, failed, facts)
+
+
+def take_released_batch(context: StepContext, source: Source) -> dict[str, Any] | None:
+    """The snapshot that was released for the run's model and that no run took yet; None when there is none.
+
+    A run of a replayed past takes none: it looks at what was known then.
+    """
+    if context.run.is_replay or context.run.model is None:
+        return None
+    with context.wiring.ledger.transaction() as transaction:
+        taken = take_released(transaction, source.name, context.run.model, context.run.run_id)
+    return dict(taken["snapshot"]) if taken is not None else None
+
+
+def release(wiring: Wiring, found: Quarantined, *, reason: str, by: str) -> Event:
+    """Let a refused batch through and tell so, in one transaction; the earlier event when it was released before."""
+    at = to_text(wiring.clock.now())
+    with wiring.ledger.transaction() as transaction:
+        event = release_batch(transaction, found, reason=reason, by=by, at=at)
+        told = Alert(
+            key=f"{event.key}:alert",
+            severity="warning",
+            subject=str(found.facts.get("model") or found.source),
+            title=f"{by} released a refused batch of '{found.source}'",
+            text=f"{reason}; it covers: {'; '.join(found.findings.values()) or 'nothing that is on the record'}",
+            at=event.at,
+            facts={"batch": found.batch, "release": event.seq, "quarantine": found.event},
+        )
+        append_alert(transaction, told, wiring.environment.channels)
+    return event
+
+
+def quarantined(wiring: Wiring) -> list[Quarantined]:
+    """Every batch that was refused."""
+    return list_quarantined(wiring.ledger)
+
+
+def _validated(wiring: Wiring, source: Source, table: pa.Table) -> ValidationResult | None:
+    from millrace.validation.engine import validate
+    from millrace.validation.suite import Suite
+
+    if source.suite is None:
+        return None
+    suite = source.suite if isinstance(source.suite, Suite) else Suite.load(wiring.project.root / source.suite)
+    return validate(table, suite)
+
+
+def _as_of(context: StepContext, source: Source, digest: str | None) -> datetime:
+    """The run's time; of a released batch, when it was first judged: that it grew old was known to who released it."""
+    if digest is not None:
+        state = context.wiring.ledger.state(KIND, state_key(source.name, digest))
+        if state is not None and state.value.get("run") == context.run.run_id and state.value.get("as_of"):
+            return from_text(state.value["as_of"])
+    return context.run.as_of
+
+
+def _put_aside(
+    context: StepContext,
+    model: Model,
+    source: Source,
+    table: pa.Table,
+    snapshot: dict[str, Any] | None,
+    blocked: ValidationResult | None,
+    incidents: Sequence[Verdict],
+    facts: dict[str, Any],
+) -> JudgedBatch:
+    from millrace.data.snapshot import take_snapshot
+    from millrace.validation.quarantine import findings_of, quarantine
+
+    wiring = context.wiring
+    batch = snapshot["digest"] if snapshot is not None else None
+    if batch is None:
+        kept = take_snapshot(
+            table, source=source.name, event_time=source.event_time, blobs=wiring.blobs, ledger=wiring.ledger
+        )
+        batch = kept.digest
+    evidence = release_evidence(wiring.ledger, source.name, batch, findings_of(blocked, incidents))
+    if evidence["released"] is not None:
+        let_through = _record(context, source, judge_release(evidence))
+        facts["release"] = {"outcome": let_through.outcome, "reason": let_through.reason}
+        if let_through.is_pass:
+            return JudgedBatch(facts)
+        facts["reason"] += f"; {let_through.reason}"
+
+    def tell(transaction: Transaction, event: Event) -> None:
+        text = f"{facts['reason']}; production stays as it is; the batch is kept as event {event.seq}"
+        alert = Alert(
+            key=f"{context.key}:{source.name}:alert",
+            severity="critical",
+            subject=model.name,
+            title=f"batch of '{source.name}' is unfit: nothing was trained on it",
+            text=f"{text}: millrace data quarantine show {event.seq}",
+            at=to_text(wiring.clock.now()),
+            facts={"run": context.run.run_id, "quarantine": event.seq},
+        )
+        append_alert(transaction, alert, wiring.environment.channels)
+
+    event = quarantine(
+        table,
+        blocked,
+        source=source.name,
+        blobs=wiring.blobs,
+        ledger=wiring.ledger,
+        clock=wiring.clock,
+        incidents=incidents,
+        batch=batch,
+        facts={"model": model.name, "snapshot": snapshot, "as_of": to_text(context.run.as_of)},
+        along=tell,
+    )
+    return JudgedBatch({**facts, "quarantine": event.seq}, f"{source.name}: {facts['reason']}")
+
+
+def _tell_warnings(context: StepContext, model: Model, source: Source, result: ValidationResult | None) -> None:
+    """A failed rule of severity warning is told and stops nothing; one of severity info is only on the record."""
+    warnings = [item for item in result.failed if item.expectation.severity == "warning"] if result is not None else []
+    if warnings and result is not None:
+        context.wiring.alert(
+            f"{context.key}:{source.name}:warnings",
+            "warning",
+            model.name,
+            f"batch of '{source.name}' keeps every rule that blocks, and breaks {len(warnings)} that warn",
+            result.verdict().reason,
+            {"run": context.run.run_id, "rules": [item.expectation.type for item in warnings]},
+        )
+
+
+def _record(context: StepContext, source: Source, verdict: Verdict) -> Verdict:
+    return context.wiring.record_verdict(
+        verdict,
+        subject=context.run.model or context.run.pipeline,
+        key=f"{context.key}:{verdict.rule}:{source.name}",
+        extra={"run": context.run.run_id, "step": context.step, "source": source.name},
+    )

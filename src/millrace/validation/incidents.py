@@ -1,0 +1,199 @@
+"""Data incidents: batches that keep every rule and still cannot be the world as it is. Pure functions, no imports of
+engines: a verdict follows from its evidence.
+
+*fail* means: keep the model, do not retrain on this batch, tell somebody. *inconclusive* means there is too little to
+tell, which stops nothing. What is only drift is no incident: each limit asks for a move so large that a feed that
+broke is the likelier reason, and for one that chance does not explain.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from millrace.core.verdict import Outcome, Verdict
+
+LABELS = "validation.label_incident"
+POPULATION = "validation.population_incident"
+ROW_COUNT = "validation.row_count_incident"
+STALE = "validation.stale_incident"
+
+_LEAST_SPREAD = 0.05
+_DAY_S = 86_400.0
+
+
+def judge_labels(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when all labels are one, or a class's share moved further than labels do.
+
+    One label only: unless the reference's share of it makes that likely. A move: the odds of a class changed by
+    `odds` or more, and two samples of one share would differ so much with a probability below `chance` (Wald's test
+    of the log odds ratio with Haldane's correction, divided among the classes).
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``n``, ``counts`` (label as text to rows), ``reference`` (the same of the reference, or None), ``min_samples``,
+        ``odds``, ``chance``.
+    """
+    counts, reference, n = evidence["counts"], evidence["reference"], evidence["n"]
+    if n < evidence["min_samples"]:
+        return _verdict(LABELS, "inconclusive", f"{n} labels of the {evidence['min_samples']} needed", evidence)
+    total = sum(reference.values()) if reference else 0
+    if len(counts) == 1:
+        (label,) = counts
+        chance = (reference.get(label, 0) / total) ** n if total else 0.0
+        if chance >= evidence["chance"]:
+            text = f"all {n:,} labels are {label}, which happens by chance with probability {chance:.3g}"
+            return _verdict(LABELS, "pass", text, evidence)
+        was = f"; {reference.get(label, 0) / total:.1%} were" if total and reference else ""
+        text = f"all {n:,} labels are {label}{was}: the label feed looks broken"
+        return _verdict(LABELS, "fail", text, evidence)
+    if total < evidence["min_samples"] or not reference:
+        return _verdict(LABELS, "pass", f"{len(counts)} different labels among {n:,}", evidence)
+    return _judge_shares(counts, reference, n, total, evidence)
+
+
+def _judge_shares(
+    counts: Mapping[str, int], reference: Mapping[str, int], n: int, total: int, evidence: Mapping[str, Any]
+) -> Verdict:
+    classes = sorted({*counts, *reference})
+    moves = [(*_log_odds_ratio(counts.get(c, 0), n, reference.get(c, 0), total), c) for c in classes]
+    ratio, p, label = max(moves, key=lambda move: (round(abs(move[0]), 9), move[2]))
+    limit = evidence["chance"] / len(classes)
+    share, was = counts.get(label, 0) / n, reference.get(label, 0) / total
+    text = f"label {label} is {share:.1%} of {n:,} rows and was {was:.1%} of {total:,}"
+    factor = math.exp(min(abs(ratio), 700.0))
+    if factor >= evidence["odds"] and p < limit:
+        seldom = f"once in {1 / evidence['chance']:,.0f} batches"
+        text += f": the odds moved by a factor of {factor:.3g}, which the same feed shows {seldom}"
+        return _verdict(LABELS, "fail", text, evidence)
+    return _verdict(LABELS, "pass", text, evidence)
+
+
+def judge_population(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when many rows are of groups that the reference never held, or groups with many of its rows are gone.
+
+    Were the mix the same, n rows would miss groups with a share s of it with a probability of (1 - s) to the n.
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``column``, ``n``, ``reference_n``, ``unseen`` and ``vanished`` (group as text to its rows, here and in the
+        reference), ``unseen_limit``, ``vanished_limit``, ``min_samples``, ``chance``.
+    """
+    n, total, column = evidence["n"], evidence["reference_n"], evidence["column"]
+    if min(n, total) < evidence["min_samples"]:
+        text = f"{column}: {n:,} rows against {total:,}, of the {evidence['min_samples']} needed"
+        return _verdict(POPULATION, "inconclusive", text, evidence)
+    unseen, vanished = sum(evidence["unseen"].values()) / n, sum(evidence["vanished"].values()) / total
+    parts = []
+    if unseen >= evidence["unseen_limit"] and (1 - unseen) ** total < evidence["chance"]:
+        parts.append(f"{unseen:.1%} of the rows are of groups the reference never held ({_names(evidence['unseen'])})")
+    if vanished >= evidence["vanished_limit"] and (1 - vanished) ** n < evidence["chance"]:
+        names = _names(evidence["vanished"])
+        parts.append(f"groups that were {vanished:.1%} of the reference are gone ({names})")
+    if parts:
+        return _verdict(POPULATION, "fail", f"{column}: {'; '.join(parts)}: another population", evidence)
+    text = f"{column}: {unseen:.1%} of the rows are of new groups, {vanished:.1%} of the reference's are gone"
+    return _verdict(POPULATION, "pass", text, evidence)
+
+
+def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when the number of rows fell or rose by `factor` or more, and far beyond how it moved so far.
+
+    The step from the last batch is measured against the median of the earlier steps, on the log scale, in robust
+    standard deviations (median absolute deviation times 1.4826, at least 0.05); the limit is 8 (1 + 8 / batches).
+    By simulation, with 8 or more earlier batches: at most 1 false alarm in 1,000 batches when counts scatter
+    log-normally, 1 in 400 with the tails of Student's t with 4 degrees of freedom.
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``rows``; ``history``, rows of earlier batches, oldest first; ``min_history``; ``factor``.
+    """
+    rows, history = evidence["rows"], [count for count in evidence["history"] if count > 0]
+    if len(history) < evidence["min_history"]:
+        text = f"{len(history)} earlier batches of the {evidence['min_history']} needed"
+        return _verdict(ROW_COUNT, "inconclusive", text, evidence)
+    last = history[-1]
+    text = f"{rows:,} rows after {last:,}"
+    if rows == 0:
+        return _verdict(ROW_COUNT, "fail", f"{text}: nothing came", evidence)
+    logs = [math.log(count) for count in history]
+    steps = [after - before for before, after in pairwise(logs)]
+    usual = statistics.median(steps)
+    spread = max(1.4826 * statistics.median([abs(step - usual) for step in steps]), _LEAST_SPREAD)
+    step = math.log(rows) - logs[-1]
+    limit = 8 * (1 + 8 / len(history))
+    if abs(step) >= math.log(evidence["factor"]) and abs(step - usual) > limit * spread:
+        word = "fell" if step < 0 else "rose"
+        text += f": it {word} {math.exp(abs(step)):.3g}-fold, {abs(step - usual) / spread:.0f} times its usual scatter"
+        return _verdict(ROW_COUNT, "fail", text, evidence)
+    return _verdict(ROW_COUNT, "pass", text, evidence)
+
+
+def judge_stale(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when the newest event is older than the source's own habit, or the age that was allowed.
+
+    The habit: three times the longest lag of earlier batches, and no less than twice the longest gap between events of
+    this batch. If lags come in no order, the next one of k + 1 is the longest with a chance of 1 / (k + 1), and three
+    times the longest much more seldom.
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``newest`` and ``as_of`` (ISO 8601), ``lag_s``, ``lags_s`` of earlier batches, ``longest_gap_s``,
+        ``max_age_s`` or None, ``min_history``.
+    """
+    lag, allowed = evidence["lag_s"], evidence["max_age_s"]
+    if lag is None:
+        return _verdict(STALE, "inconclusive", "no row has an event time", evidence)
+    text = f"the newest event is of {evidence['newest'][:16]}, {_span(lag)} before {evidence['as_of'][:16]}"
+    if allowed is None:
+        lags = evidence["lags_s"]
+        if len(lags) < evidence["min_history"]:
+            known = f"{len(lags)} earlier batches of the {evidence['min_history']} needed, and no max_age"
+            return _verdict(STALE, "inconclusive", f"{text}; {known}", evidence)
+        allowed = max(3 * max(lags), 2 * (evidence["longest_gap_s"] or 0.0))
+        text += f"; by its habit at most {_span(allowed)}"
+    else:
+        text += f"; at most {_span(allowed)} is allowed"
+    return _verdict(STALE, "fail" if lag > allowed else "pass", text, evidence)
+
+
+def explain_incidents(verdicts: Sequence[Verdict]) -> str:
+    """The failed ones in one line."""
+    return "data incident: " + "; ".join(verdict.reason for verdict in verdicts if verdict.is_fail)
+
+
+def _log_odds_ratio(count: int, n: int, reference: int, total: int) -> tuple[float, float]:
+    cells = [count + 0.5, n - count + 0.5, reference + 0.5, total - reference + 0.5]
+    ratio = math.log(cells[0] * cells[3] / (cells[1] * cells[2]))
+    z = abs(ratio) / math.sqrt(sum(1 / cell for cell in cells))
+    return ratio, math.erfc(z / math.sqrt(2))
+
+
+def _names(groups: Mapping[str, int]) -> str:
+    ordered = sorted(groups, key=lambda name: (-groups[name], name))
+    return ", ".join(ordered[:5]) + (f", and {len(ordered) - 5} more" if len(ordered) > 5 else "")
+
+
+def _span(seconds: float) -> str:
+    if abs(seconds) < 3600:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h" if abs(seconds) < 2 * _DAY_S else f"{seconds / _DAY_S:.3g} days"
+
+
+def _verdict(rule: str, outcome: Outcome, reason: str, evidence: Mapping[str, Any]) -> Verdict:
+    return Verdict(rule, outcome, reason, dict(evidence))
+
+
+INCIDENTS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {
+    LABELS: judge_labels,
+    POPULATION: judge_population,
+    ROW_COUNT: judge_row_count,
+    STALE: judge_stale,
+}

@@ -1,0 +1,173 @@
+"""Data incidents: what a broken feed looks like is told, what chance or drift makes of a sound one is not."""
+
+import json
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from millrace.core.errors import MillraceError, ProjectError
+from millrace.validation.decisions import DECISIONS
+from millrace.validation.incident_limits import DEFAULT, Incidents
+from millrace.validation.incidents import judge_labels, judge_population, judge_row_count, judge_stale
+
+LIMITS = {"min_samples": 50, "odds": 10.0, "chance": 1e-4}
+
+
+def labels(counts, reference):
+    counts = {str(name): n for name, n in counts.items() if n}
+    reference = None if reference is None else {str(name): n for name, n in reference.items() if n}
+    return judge_labels({"n": sum(counts.values()), "counts": counts, "reference": reference, **LIMITS})
+
+
+@pytest.mark.parametrize(
+    ("counts", "reference", "outcome", "words"),
+    [
+        ({1: 500}, {0: 600, 1: 400}, "fail", "all 500 labels are 1; 40.0% were: the label feed looks broken"),
+        ({0: 500}, {0: 600, 1: 400}, "fail", "all 500 labels are 0"),
+        ({0: 500}, None, "fail", "all 500 labels are 0: the label feed looks broken"),
+        ({0: 60}, {0: 9990, 1: 10}, "pass", "happens by chance with probability 0.942"),
+        ({2: 500}, {0: 600, 1: 400}, "fail", "all 500 labels are 2; 0.0% were"),
+        ({0: 30}, {0: 500, 1: 500}, "inconclusive", "30 labels of the 50 needed"),
+        ({0: 400, 1: 600}, None, "pass", "2 different labels among 1,000"),
+        ({0: 400, 1: 600}, {0: 10, 1: 10}, "pass", "2 different labels"),
+        ({0: 650, 1: 350}, {0: 9500, 1: 500}, "fail", "label 1 is 35.0% of 1,000 rows and was 5.0% of 10,000"),
+        ({0: 800, 1: 200}, {0: 9500, 1: 500}, "pass", "was 5.0%"),
+        ({0: 40, 1: 60}, {0: 95, 1: 5}, "fail", "the odds moved by a factor of"),
+        ({0: 500, 1: 500}, {0: 480, 1: 520}, "pass", "label 1 is 50.0%"),
+        ({0: 300, 1: 300, 2: 400}, {0: 500, 1: 500}, "fail", "label 2 is 40.0% of 1,000 rows and was 0.0%"),
+    ],
+)
+def test_a_label_rate_that_cannot_be_is_an_incident(counts, reference, outcome, words):
+    verdict = labels(counts, reference)
+
+    assert (verdict.rule, verdict.outcome) == ("validation.label_incident", outcome)
+    assert words in verdict.reason
+
+
+def test_the_same_feed_is_an_incident_less_often_than_stated():
+    chance = np.random.default_rng(5)
+    alarms = 0
+    for share in (0.01, 0.1, 0.5, 0.95):
+        for n, total in ((60, 60), (60, 5000), (500, 500)):
+            for now, before in zip(chance.binomial(n, share, 2000), chance.binomial(total, share, 2000), strict=True):
+                verdict = labels({0: int(n - now), 1: int(now)}, {0: int(total - before), 1: int(before)})
+                alarms += verdict.is_fail and len(verdict.evidence["counts"]) > 1
+    assert alarms <= 4  # of 24,000: once in 10,000, with room for chance
+
+
+def population(unseen, vanished, n=1000, reference_n=1000):
+    facts = {"column": "country", "n": n, "reference_n": reference_n, "unseen": unseen, "vanished": vanished}
+    return judge_population({**facts, "unseen_limit": 0.3, "vanished_limit": 0.5, "min_samples": 50, "chance": 1e-4})
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "words"),
+    [
+        (({}, {}), "pass", "0.0% of the rows are of new groups"),
+        (({"FR": 100}, {}), "pass", "10.0%"),
+        (({"FR": 250, "DE": 150}, {}), "fail", "40.0% of the rows are of groups the reference never held (FR, DE)"),
+        (({}, {"UK": 700}), "fail", "groups that were 70.0% of the reference are gone (UK)"),
+        (({"FR": 1000}, {"UK": 1000}), "fail", "another population"),
+        (({"FR": 20}, {}, 40), "inconclusive", "40 rows against 1,000"),
+        (({"FR": 300}, {}, 1000, 20), "inconclusive", "of the 50 needed"),
+    ],
+)
+def test_another_population_is_an_incident(facts, outcome, words):
+    verdict = population(*facts)
+
+    assert (verdict.rule, verdict.outcome) == ("validation.population_incident", outcome)
+    assert words in verdict.reason
+
+
+def rows(count, history, **more):
+    return judge_row_count({"rows": count, "history": history, "min_history": 8, "factor": 3.0, **more})
+
+
+STEADY = [1000, 1010, 990, 1005, 1000, 995, 1012, 1003, 998]
+
+
+@pytest.mark.parametrize(
+    ("count", "history", "outcome", "words"),
+    [
+        (1000, STEADY, "pass", "1,000 rows after 998"),
+        (100, STEADY, "fail", "it fell 9.98-fold"),
+        (10_000, STEADY, "fail", "it rose 10-fold"),
+        (0, STEADY, "fail", "nothing came"),
+        (400, STEADY, "pass", "400 rows"),
+        (100, STEADY[:5], "inconclusive", "5 earlier batches of the 8 needed"),
+        (1100, [100 * n for n in range(1, 11)], "pass", "1,100 rows after 1,000"),  # a window that grows
+        (100, [10, 200, 30, 500, 20, 400, 50, 300, 10], "pass", "100 rows"),  # counts that always jump
+    ],
+)
+def test_a_collapse_of_rows_is_told_from_how_they_moved_so_far(count, history, outcome, words):
+    verdict = rows(count, history)
+
+    assert (verdict.rule, verdict.outcome) == ("validation.row_count_incident", outcome)
+    assert words in verdict.reason
+
+
+@pytest.mark.parametrize("tails", ["normal", "heavy"])
+@pytest.mark.parametrize("scatter", [0.05, 0.2, 0.5, 1.0])
+def test_row_counts_that_scatter_as_ever_are_seldom_an_incident(tails, scatter):
+    chance = np.random.default_rng(11)
+    draw = chance.normal if tails == "normal" else lambda size: chance.standard_t(4, size) / 2**0.5
+    alarms = 0
+    for _ in range(1000):
+        counts = np.exp(10 + scatter * draw(size=9)).astype(int) + 1
+        alarms += rows(int(counts[-1]), counts[:-1].tolist()).is_fail
+    assert alarms <= (5 if tails == "normal" else 8)
+
+
+def stale(lag_h, lags_h, *, max_age_h=None, gap_h=1.0):
+    return judge_stale(
+        {
+            "newest": "2024-05-01T00:00:00Z",
+            "as_of": "2024-05-02T00:00:00Z",
+            "lag_s": None if lag_h is None else lag_h * 3600.0,
+            "lags_s": [lag * 3600.0 for lag in lags_h],
+            "longest_gap_s": gap_h * 3600.0,
+            "max_age_s": None if max_age_h is None else max_age_h * 3600.0,
+            "min_history": 8,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "words"),
+    [
+        (stale(1, [1] * 8), "pass", "by its habit at most 3 h"),
+        (stale(4, [1] * 8), "fail", "by its habit at most 3 h"),
+        (stale(4, [1] * 8, gap_h=60), "pass", "at most 5 days"),  # a source that rests at weekends
+        (stale(500, [1] * 7), "inconclusive", "7 earlier batches of the 8 needed, and no max_age"),
+        (stale(50, [], max_age_h=48), "fail", "at most 2 days is allowed"),
+        (stale(40, [1] * 20, max_age_h=48), "pass", "40 h before"),
+        (stale(None, [1] * 20), "inconclusive", "no row has an event time"),
+    ],
+)
+def test_data_older_than_their_habit_are_stale(verdict, outcome, words):
+    assert (verdict.rule, verdict.outcome) == ("validation.stale_incident", outcome)
+    assert words in verdict.reason
+
+
+def test_every_verdict_follows_from_its_evidence_alone():
+    for verdict in (
+        labels({1: 500}, {0: 600, 1: 400}),
+        labels({0: 650, 1: 350}, {0: 9500, 1: 500}),
+        population({"FR": 400}, {"UK": 600}),
+        rows(100, STEADY),
+        stale(4, [1] * 8),
+    ):
+        evidence = json.loads(json.dumps(dict(verdict.evidence), allow_nan=False))
+        assert DECISIONS[verdict.rule](evidence).to_dict() == verdict.to_dict()
+
+
+def test_limits_are_checked_where_they_stand():
+    assert Incidents(groups="country", max_age="36h").max_age_s == timedelta(hours=36).total_seconds()
+    assert (DEFAULT.groups, DEFAULT.max_age_s) == (None, None)
+    for wrong in ({"odds": 1}, {"unseen": 0}, {"vanished": 1.5}, {"min_samples": 0}, {"chance": True}, {"factor": "x"}):
+        with pytest.raises(ProjectError) as error:
+            Incidents(**wrong)
+        assert (error.value.code, "test_incidents.py" in error.value.where) == ("VALID-65", True)
+    with pytest.raises(MillraceError, match="is not a duration"):
+        Incidents(max_age="soon")
