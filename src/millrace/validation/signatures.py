@@ -289,7 +289,7 @@ def argument_mistakes(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
 
 def _contradictions(kind: str, given: Mapping[str, Any]) -> list[str]:
     found = []
-    bounds = [given.get("min_value"), given.get("max_value")]
+    bounds: list[Any] = [given.get("min_value"), given.get("max_value")]
     are_numbers = all(isinstance(bound, (int, float)) for bound in bounds)
     # GX refuses this one when nothing can be between its bounds; rules on figures just fail.
     if kind == "expect_table_row_count_to_be_between" and are_numbers and bounds[0] > bounds[1]:
