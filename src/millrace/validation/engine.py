@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,7 @@ from millrace.validation.distribution_rules import DISTRIBUTION_RULES
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.fallback import with_fallback
-from millrace.validation.frames import open_batch
+from millrace.validation.frames import open_within
 from millrace.validation.json_form import json_ready
 from millrace.validation.order_rules import ORDER_RULES
 from millrace.validation.pair_rules import PAIR_RULES
@@ -69,9 +70,10 @@ def validate(
 
     Parameters
     ----------
-    data : table, path or Backend
+    data : table, path, Source or Backend
         n rows: an Arrow table or reader, a pandas or polars frame, a mapping of columns, the path of a Parquet or CSV
-        file or of a folder of them, or anything that is a `millrace.validation.backend.Backend`.
+        file or of a folder of them, a Spark frame, a `Source`, whose rows are judged in the database where they are,
+        or anything that is a `millrace.validation.backend.Backend`; one with `close` is closed in the end.
     suite : Suite
     result_format : {"BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"} or mapping
         GX's levels of detail, or its object of settings, see `ResultFormat`. COMPLETE lists every unexpected value
@@ -92,31 +94,31 @@ def validate(
     """
     form = ResultFormat.of(result_format)
     rules = [filled_rule(rule, parameters or {}, at) for rule in suite.expectations]
-    backend = open_batch(data)
-    others = dict(tables or {})
-    batch = Batch(
-        backend,
-        {name: _count_of(table) for name, table in others.items()},
-        {name: partial(open_batch, table) for name, table in others.items()},
-    )
-    compiled = [compile_rule(batch, rule, parameters) for rule in rules]
-    figures = Figures(backend)
-    checks = [item for item in compiled if isinstance(item, Check)]
-    rows, findings = figures.rows_and_findings(checks)
-    problems = add_examples(
-        backend,
-        [
-            (rule, item, findings[id(item)], figures.of(item))
+    # Rows in a database hold a connection until they are judged.
+    with ExitStack() as stack:
+        backend = open_within(stack, data)
+        others = {name: partial(open_within, stack, table) for name, table in (tables or {}).items()}
+        batch = Batch(backend, {name: partial(_count_of, other) for name, other in others.items()}, others)
+        compiled = [compile_rule(batch, rule, parameters) for rule in rules]
+        figures = Figures(backend)
+        checks = [item for item in compiled if isinstance(item, Check)]
+        rows, findings = figures.rows_and_findings(checks)
+        problems = add_examples(
+            backend,
+            [
+                (rule, item, findings[id(item)], figures.of(item))
+                for rule, item in zip(rules, compiled, strict=True)
+                if isinstance(item, Check) and id(item) in findings
+            ],
+            form,
+        )
+        problems = {**figures.broken, **problems}
+        results = [
+            item
+            if isinstance(item, ExpectationResult)
+            else _result(rule, findings.get(id(item)), problems.get(id(item)))
             for rule, item in zip(rules, compiled, strict=True)
-            if isinstance(item, Check) and id(item) in findings
-        ],
-        form,
-    )
-    problems = {**figures.broken, **problems}
-    results = [
-        item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), problems.get(id(item)))
-        for rule, item in zip(rules, compiled, strict=True)
-    ]
+        ]
     results = with_fallback(results, data, form, parameters)
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
@@ -190,8 +192,8 @@ class Figures:
             self._found.setdefault(where, {}).update(values)
 
 
-def _count_of(data: Any) -> Any:
-    return lambda: open_batch(data).compute({None: [ROWS]})[None][ROWS]
+def _count_of(other: Callable[[], Backend]) -> int:
+    return int(other().compute({None: [ROWS]})[None][ROWS])
 
 
 def filled_rule(rule: Expectation, parameters: Mapping[str, Any], at: datetime | None = None) -> Expectation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
+from millrace.core.plugins import load_plugin
 from millrace.validation.arrow_columns import ArrowColumns
 from millrace.validation.backend import Backend
 from millrace.validation.files import open_files
@@ -30,11 +32,35 @@ def open_batch(data: Any) -> Backend:
         return backend
     if isinstance(data, (str, Path)):
         return PolarsBackend(open_files(Path(data)))
+    if hasattr(data, "is_sql"):
+        return _open_source(data)
+    if type(data).__module__.startswith("pyspark.sql"):
+        backend = load_plugin("batches", "spark")(data)
+        return backend
     if isinstance(data, pl.LazyFrame):
         return PolarsBackend(LazyColumns(data))
     if isinstance(data, pa.RecordBatchReader):
         return PolarsBackend(SpooledColumns(data))
     return PolarsBackend(ArrowColumns(to_table(data)))
+
+
+def open_within(stack: ExitStack, data: Any) -> Backend:
+    """`open_batch`; what holds a connection is closed with `stack`."""
+    backend = open_batch(data)
+    close = getattr(backend, "close", None)
+    if close is not None:
+        stack.callback(close)
+    return backend
+
+
+def _open_source(source: Any) -> Backend:
+    """A `Source`, which belongs to another room: judged where it is in a database, read where it is a file."""
+    if source.is_sql:
+        backend: Backend = load_plugin("batches", "sql")(source)
+        return backend
+    if source.frame is not None and source.columns is None:
+        return open_batch(source.frame)
+    return open_batch(load_plugin("sources", "files")(source, root=Path.cwd()))
 
 
 def to_table(data: Any) -> pa.Table:
