@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -81,6 +82,8 @@ class SqlBackend:
         self._relation = relation
         self._columns = {column.name: column for column in columns}
         self._decided: dict[tuple[str, Predicate], Sql] = {}
+        # Examples that were all there are: their counts need no query.
+        self._last: tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None = None
 
     def close(self) -> None:
         """Let the connection go; the batch can be asked nothing more."""
@@ -98,6 +101,9 @@ class SqlBackend:
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int | None
     ) -> list[tuple[int | None, tuple[Any, ...]]]:
         """The first rows where `unexpected` is true, their positions where rows have an order."""
+        self._last = None
+        if limit == 0:
+            return []
         rows = _Rows(self._text(), where)
         condition = rows.text.write(unexpected)
         values = [rows.text.write(each) for each in shown]
@@ -114,18 +120,23 @@ class SqlBackend:
             bound + condition.values,
             is_long=limit is None,
         )
-        return [
+        answer = [
             (
                 None if row[0] is None else int(row[0]),
                 tuple(read_value(cell, value.kind) for cell, value in zip(row[1:], values, strict=True)),
             )
             for row in found
         ]
+        if limit is None or len(answer) < limit:
+            self._last = (unexpected, tuple(shown), where), [row for _, row in answer]
+        return answer
 
     def frequent(
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int
     ) -> list[tuple[tuple[Any, ...], int]]:
         """The most frequent values among those rows; equal counts by first row, or by value where there is no order."""
+        if self._last is not None and self._last[0] == (unexpected, tuple(shown), where):
+            return Counter(self._last[1]).most_common(limit)
         rows = _Rows(self._text(), where)
         condition = rows.text.write(unexpected)
         values = [rows.text.write(each) for each in shown]
