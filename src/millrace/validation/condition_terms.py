@@ -6,6 +6,7 @@ A comparison with a missing value is false and not missing, so its negation is t
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -64,7 +65,10 @@ class Term:
 
 def column_term(batch: Batch, name: str) -> Term:
     """The column `name`. Raises CannotCheck when it is not there."""
-    return Term(batch.kind(name), batch.values(name), name)
+    kind: str = batch.kind(name)
+    if kind == "time" and batch.type_of(name).tz is not None:
+        kind = "zoned time"  # which no time without a zone equals
+    return Term(kind, batch.values(name), name)
 
 
 def literal_term(value: Any) -> Term:
@@ -95,6 +99,8 @@ def compared(batch: Batch, op: Comparison, left: Term, right: Term) -> Expr:
         return compared(batch, _MIRRORED[op], right, left)
     if op == "ne":
         return negate(compared(batch, "eq", left, right))
+    if left.is_literal:
+        return _known(op, left, right)
     try:
         values, other = _fitted(batch, left, right)
     except CannotCheck:
@@ -130,6 +136,10 @@ def finds(term: Term, pattern: str) -> Expr:
     """Whether a text holds a regular expression."""
     if term.kind not in ("text", "nothing"):
         raise CannotCheck(f"{term.describe()} is no text to search")
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise CannotCheck(f"{pattern!r} is no regular expression: {error}") from error
     return FALSE if term.kind == "nothing" else all_of(is_present(term.expr), matches(term.expr, pattern))
 
 
@@ -140,6 +150,13 @@ def truth_of(term: Term) -> Expr:
     if term.kind != "bool":
         raise CannotCheck(f"{term.describe()} is neither true nor false")
     return term.expr if term.is_literal else all_of(is_present(term.expr), term.expr)
+
+
+def _known(op: Comparison, left: Term, right: Term) -> Expr:
+    try:
+        return TRUE if getattr(operator, op)(left.value, right.value) else FALSE
+    except TypeError as error:
+        raise CannotCheck(f"{left.value!r} cannot be compared with {right.value!r}") from error
 
 
 def _fitted(batch: Batch, left: Term, right: Term) -> tuple[Expr, Expr]:

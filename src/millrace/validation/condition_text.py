@@ -197,7 +197,10 @@ def _with_words(text: str) -> str:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return text
-    changed = [(token.type, words.get(token.string, token.string)) for token in tokens]
+    changed = [
+        (tokenize.NAME, words[token.string]) if token.string in words else (token.type, token.string)
+        for token in tokens
+    ]
     kept = [(kind, string) for kind, string in changed if kind not in (tokenize.NEWLINE, tokenize.NL)]
     return cast("str", tokenize.untokenize(kept)).strip()
 

@@ -19,7 +19,7 @@ from millrace.validation.conditions import row_filter
 from millrace.validation.date_rules import DATE_RULES
 from millrace.validation.distribution_rules import DISTRIBUTION_RULES
 from millrace.validation.examples import add_examples
-from millrace.validation.expression import ROWS, Expr
+from millrace.validation.expression import ROWS, TRUE, Expr
 from millrace.validation.fallback import with_fallback
 from millrace.validation.frames import open_within
 from millrace.validation.json_form import json_ready
@@ -223,7 +223,8 @@ def compile_rule(
         given = {name: value for name, value in rule.kwargs.items() if value is not None}
         check = RULES[rule.type](batch, given)
         if given.get("row_condition"):
-            check = replace(check, where=row_filter(batch, given["row_condition"], given.get("condition_parser")))
+            where = row_filter(batch, given["row_condition"], given.get("condition_parser"))
+            check = replace(check, where=None if where == TRUE else where)
         _refuse_unsupported(batch.backend, check)
     except NoValue as reason:
         return ExpectationResult(rule, False, {}, str(reason))

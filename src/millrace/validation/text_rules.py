@@ -150,6 +150,7 @@ def _schema_test(schema: Mapping[str, Any]) -> Predicate:
     try:
         from jsonschema import exceptions, validators
         from referencing import Registry
+        from referencing.exceptions import Unresolvable
     except ImportError as error:
         raise CannotCheck(
             "unsupported: JSON schemas are judged by the package 'jsonschema', which comes with millrace[gx]"
@@ -161,8 +162,14 @@ def _schema_test(schema: Mapping[str, Any]) -> Predicate:
         raise CannotCheck(f"json_schema is no JSON schema: {error.message}") from error
     # An empty registry: a schema that refers to an address is an error here and is not fetched.
     validator = kind(schema, registry=Registry())
-    key = json.dumps(schema, sort_keys=True, default=repr)
-    return Predicate(("JSON schema", key), lambda text: _is_json(text) and bool(validator.is_valid(json.loads(text))))
+
+    def is_valid(text: str) -> bool:
+        try:
+            return _is_json(text) and bool(validator.is_valid(json.loads(text)))
+        except Unresolvable as error:
+            raise ValueError(f"the JSON schema refers to what is not in it: {error}") from error
+
+    return Predicate(("JSON schema", json.dumps(schema, sort_keys=True, default=repr)), is_valid)
 
 
 TEXT_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
