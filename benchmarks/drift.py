@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row, in_turns
+from benchmarks.validation import PEERS_PYTHON, ROOT
 
 NUMERIC, CATEGORICAL, LEVELS = 20, 5, 50
 SMALL, LARGE = 100_000, 1_000_000
@@ -86,7 +92,8 @@ def one_sort(columns: list[Any]) -> None:
 
 
 def _measure(rows: int, rounds: int) -> list[Row]:
-    ms = in_turns(contenders(rows), rounds=rounds)
+    with _evidently(rows) as others:
+        ms = in_turns({**contenders(rows), **others}, rounds=rounds)
     size = f"{rows // 1000}k rows" if rows < LARGE else f"{rows // LARGE}M rows"
     loop, sort = ms["scipy loop"], ms["sort"]
     lines = [
@@ -95,4 +102,36 @@ def _measure(rows: int, rounds: int) -> list[Row]:
         Row(f"against a profile, {size}", ms["profile"], "pandas and scipy, a loop", loop),
         Row(f"making a profile, {size}", ms["making the profile"], "one sort of the batch", sort),
     ]
+    if "evidently" in ms:
+        lines.append(Row(f"two tables, {size}", ms["tables"], "Evidently", ms["evidently"], ms["evidently"] / 15))
     return lines if rows >= LARGE else lines[:1] + lines[2:]
+
+
+@contextmanager
+def _evidently(rows: int) -> Iterator[dict[str, Callable[[], Any]]]:
+    """Evidently in the peers' environment, for the smaller size: at a million rows it takes minutes."""
+    if not PEERS_PYTHON.exists() or rows > SMALL:
+        yield {}
+        return
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as name:
+        paths = [str(Path(name) / side) for side in ("reference.parquet", "current.parquet")]
+        for path, table in zip(paths, tables(rows), strict=True):
+            pq.write_table(table, path)
+        words = [str(PEERS_PYTHON), "-W", "ignore", "-m", "benchmarks.drift_evidently", *paths]
+        with subprocess.Popen(
+            words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            answers, questions = process.stdout, process.stdin
+
+            def ask() -> None:
+                questions.write("again\n")
+                questions.flush()
+                assert answers.readline(), "Evidently ended"
+
+            assert answers.readline(), "Evidently ended"
+            yield {"evidently": ask}
+            questions.close()

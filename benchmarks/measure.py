@@ -11,13 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, against what. Times are medians in milliseconds."""
+    """One line of the table: what was measured, against what. Times are medians in milliseconds, `unit` says else."""
 
     what: str
     ms: float
     against: str
     against_ms: float
     limit_ms: float | None = None
+    unit: str = "ms"
 
     @property
     def ratio(self) -> float:
@@ -33,7 +34,7 @@ class Row:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Row:
-        return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: facts[name] for name in cls.__dataclass_fields__ if name in facts})
 
 
 def in_turns(
@@ -55,10 +56,10 @@ def in_turns(
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| measured | ms | against | ms | ratio | target |", "|---|---:|---|---:|---:|---|"]
+    lines = ["| measured | | against | | ratio | target |", "|---|---:|---|---:|---:|---|"]
     for row in rows:
-        target = "" if row.limit_ms is None else f"{row.limit_ms:g} ms: {'held' if row.holds else 'MISSED'}"
-        times = f"{_number(row.ms)} | {row.against} | {_number(row.against_ms)} | {row.ratio:.3g}"
+        target = "" if row.limit_ms is None else f"{row.limit_ms:.4g} {row.unit}: {'held' if row.holds else 'MISSED'}"
+        times = f"{_number(row.ms)} {row.unit} | {row.against} | {_number(row.against_ms)} {row.unit} | {row.ratio:.3g}"
         lines.append(f"| {row.what} | {times} | {target} |")
     return "\n".join(lines)
 
