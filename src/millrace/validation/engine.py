@@ -149,11 +149,7 @@ class Figures:
         """The number of rows, and the findings of the checks that could be evaluated, by their id."""
         count = Check(lambda _: Finding(success=True), (ROWS,))
         self._ask([(check, check.figures) for check in (count, *checks)])
-        again = [
-            (check, more)
-            for check in checks
-            if check.recount is not None and id(check) not in self.broken and (more := check.recount(self.of(check)))
-        ]
+        again = [(check, more) for check in checks if id(check) not in self.broken and (more := self._more(check))]
         self._ask(again)
         findings: dict[int, Finding] = {}
         for check in checks:
@@ -169,6 +165,13 @@ class Figures:
                 fix="write the file again, or ask whoever wrote it; no row of it was judged",
             )
         return self._found[None][ROWS], findings
+
+    def _more(self, check: Check) -> Sequence[Expr]:
+        try:
+            return check.recount(self.of(check)) if check.recount is not None else ()
+        except CannotCheck as error:
+            self.broken[id(check)] = str(error)
+            return ()
 
     def _ask(self, wanted: Sequence[tuple[Check, Sequence[Expr]]]) -> None:
         scopes: dict[Expr | None, list[Expr]] = {}

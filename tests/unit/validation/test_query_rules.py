@@ -1,0 +1,122 @@
+"""Rules that are queries: rows that must not be found, and two queries that must agree."""
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from millrace.validation.engine import validate
+from millrace.validation.frames import open_batch
+from millrace.validation.suite import Suite
+
+TABLE = pa.table({"id": [1, 2, 3, 4], "my col": ["a", "b", None, "a"], "x": [1.0, float("nan"), 3.0, -1.0]})
+
+
+def unexpected_rows(query, table=TABLE):
+    return validate(table, Suite("one").unexpected_rows_expectation(query)).results[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("SELECT * FROM {batch} WHERE id > 99", 0),
+        ("SELECT * FROM {batch} WHERE x < 0;", 1),
+        ('SELECT id FROM {batch} WHERE "my col" IS NULL', 1),
+        ("SELECT id FROM {batch} WHERE x IS NULL", 1),
+        ('SELECT "my col", COUNT(*) AS n FROM {batch} GROUP BY "my col" HAVING COUNT(*) > 1', 1),
+        ("SELECT a.id FROM {batch} AS a JOIN {batch} AS b ON a.id = b.id", 4),
+        ("SELECT '{{}}' AS braces FROM {batch} WHERE id = 1", 1),
+    ],
+)
+def test_rows_that_must_not_be_found(query, count):
+    result = unexpected_rows(query)
+
+    assert result.problem is None
+    assert result.success is (count == 0)
+    assert result.result["observed_value"] == count
+    assert len(result.result.get("details", {}).get("unexpected_rows", [])) == count
+
+
+def test_what_is_found_is_shown_and_said():
+    result = unexpected_rows("SELECT id, x FROM {batch} WHERE x < 0")
+
+    assert result.result["details"] == {"unexpected_rows": [{"id": 4, "x": -1.0}]}
+    assert result.observed == "1 rows are found"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT nope FROM {batch}", "the query is refused"),
+        ("SELEC * FROM {batch}", "the query is refused"),
+        ("SELECT * FROM elsewhere", "the query is refused"),
+        ("SELECT '{a}' FROM {batch}", "double those of SQL"),
+        ("SELECT '{' FROM {batch}", "double those of SQL"),
+    ],
+)
+def test_a_query_that_does_not_run_is_no_pass(query, words):
+    result = unexpected_rows(query)
+
+    assert not result.success
+    assert words in result.problem
+
+
+def test_a_query_runs_on_files_and_frames(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pl.from_arrow(TABLE).write_parquet(path)
+    for data in (path, pl.from_arrow(TABLE), pl.from_arrow(TABLE).lazy(), TABLE.to_pandas()):
+        assert unexpected_rows("SELECT * FROM {batch} WHERE id > 3", data).result["observed_value"] == 1
+
+
+def test_a_batch_that_answers_no_query_is_unsupported():
+    class Plain:
+        def __init__(self):
+            inner = open_batch(TABLE)
+            self.names, self.unsupported = inner.names, inner.unsupported
+            self.type_of, self.compute = inner.type_of, inner.compute
+            self.examples, self.frequent = inner.examples, inner.frequent
+
+    result = unexpected_rows("SELECT * FROM {batch}", Plain())
+
+    assert not result.success
+    assert result.is_unsupported
+
+
+OTHER = pa.table({"key": [1, 2, 3, 5], "n": [1, 1, 1, 1]})
+
+
+def compared(base, comparison, mostly=1, tables=None):
+    suite = Suite("one").expect_query_results_to_match_comparison(base, "other", comparison, mostly)
+    return validate(TABLE, suite, tables={"other": OTHER} if tables is None else tables).results[0]
+
+
+def test_two_queries_agree():
+    assert compared(
+        "SELECT id FROM {batch} WHERE id < 4", "SELECT key FROM {batch} WHERE key < 4 ORDER BY key DESC"
+    ).success
+    assert compared("SELECT id FROM {batch} WHERE id > 9", "SELECT key FROM {batch} WHERE key > 9").success
+
+
+def test_two_queries_differ():
+    result = compared("SELECT id FROM {batch}", "SELECT key FROM {batch}")
+
+    assert not result.success
+    assert result.result["unexpected_count"] == 1
+    assert result.result["unexpected_percent"] == 25
+    assert result.result["details"] == {"missing_rows": [{"key": 5}], "unexpected_rows": [{"id": 4}]}
+    assert result.observed == "1 rows (25 %) of one have no equal in the other"
+    assert compared("SELECT id FROM {batch}", "SELECT key FROM {batch}", 0.75).success
+    assert not compared("SELECT id FROM {batch}", "SELECT key FROM {batch}", 0.76).success
+
+
+def test_equal_rows_count_as_often_as_they_occur():
+    result = compared("SELECT 1 AS one FROM {batch} WHERE id < 3", "SELECT n FROM {batch}")
+
+    assert result.result["unexpected_count"] == 2
+    assert result.result["details"]["missing_rows"] == [{"n": 1}, {"n": 1}]
+
+
+def test_a_table_that_is_not_given_is_named():
+    result = compared("SELECT id FROM {batch}", "SELECT key FROM {batch}", tables={"others": OTHER})
+
+    assert not result.success
+    assert "there is no table 'other' to compare with: did you mean 'others'?" in result.problem
