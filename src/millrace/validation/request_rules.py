@@ -11,7 +11,9 @@ from millrace.validation.backend import CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.conditions import row_filter
 from millrace.validation.describe import demand
+from millrace.validation.engine import compile_rule
 from millrace.validation.parameters import parameter_names
+from millrace.validation.result import ExpectationResult
 from millrace.validation.row_backend import RowBackend
 from millrace.validation.row_checker import ROW_RULES
 from millrace.validation.row_result import NotJudged
@@ -62,4 +64,5 @@ def _why_not(rule: Expectation, schema: Batch) -> str | None:
             row_filter(schema, condition, rule.kwargs.get("condition_parser"))
     except CannotCheck as reason:
         return f"its row_condition cannot be asked of a request: {reason}"
-    return None
+    compiled = compile_rule(schema, rule)
+    return compiled.problem if isinstance(compiled, ExpectationResult) and compiled.is_unsupported else None

@@ -254,7 +254,7 @@ class RowChecker:
         if parameter_names(expectation.kwargs):  # a parameter may be the time of asking
             return self._slow_test(code, expectation)
         check = compile_rule(batch, expectation)
-        if not isinstance(check, Check) or check.rows is None:
+        if not isinstance(check, Check) or not check.figures:
             return None
         if not isinstance(check.rows, Rows) or not _is_share(check, check.rows):
             return self._slow_test(code, expectation)
@@ -264,6 +264,7 @@ class RowChecker:
         return f"{condition}{code.is_true(check.rows.unexpected)}"
 
     def _slow_test(self, code: RowCode, expectation: Expectation) -> str:
+        """Code that asks the engine, for a rule that is more than a share of rows."""
         judge = code.bind(lambda row: not self._ask([expectation], row).results[0].success)
         return f"{judge}(row)"
 
