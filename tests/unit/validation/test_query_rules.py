@@ -1,9 +1,15 @@
 """Rules that are queries: rows that must not be found, and two queries that must agree."""
 
+import sqlite3
+from contextlib import closing
+
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from millrace.adapters.duckdb_validation import in_duckdb
+from millrace.adapters.sql_validation import open_sql
 from millrace.validation.engine import validate
 from millrace.validation.frames import open_batch
 from millrace.validation.suite import Suite
@@ -120,3 +126,37 @@ def test_a_table_that_is_not_given_is_named():
 
     assert not result.success
     assert "there is no table 'other' to compare with: did you mean 'others'?" in result.problem
+
+
+def sqlite_batch(folder):
+    path = folder / "rows.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (id INTEGER, s TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(1, "a"), (2, "50%"), (3, None)])
+    return open_sql(f"sqlite:///{path}", table="t")
+
+
+def duckdb_batch(_):
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE t AS SELECT * FROM (VALUES (1, 'a'), (2, '50%'), (3, NULL)) v(id, s)")
+    return in_duckdb(connection, table="t")
+
+
+@pytest.mark.parametrize("opened", [sqlite_batch, duckdb_batch])
+def test_queries_run_in_the_database_that_holds_the_rows_and_only_read(opened, tmp_path):
+    suite = (
+        Suite("one")
+        .unexpected_rows_expectation("SELECT id, s AS name FROM {batch} b WHERE s LIKE '50%' OR '?' = '!'")
+        .unexpected_rows_expectation("SELECT a.id FROM {batch} a JOIN {batch} b ON a.id = b.id + 99")
+        .unexpected_rows_expectation("DELETE FROM t")
+        .unexpected_rows_expectation("SELECT nope FROM {batch}")
+        .expect_query_results_to_match_comparison("SELECT id FROM {batch}", "other", "SELECT k FROM {batch}")
+        .expect_table_row_count_to_equal(3)
+    )
+
+    results = validate(opened(tmp_path), suite, tables={"other": {"k": [3, 2, 1]}}).results
+
+    assert [result.success for result in results] == [False, True, False, False, True, True]
+    assert results[0].result["details"] == {"unexpected_rows": [{"id": 2, "name": "50%"}]}
+    assert "refused" in results[2].problem
+    assert "nope" in results[3].problem
