@@ -14,7 +14,7 @@ from millrace.flow.project import load_project
 from millrace.flow.run import find_run, list_runs
 from millrace.flow.runner import Runner
 from millrace.flow.serve import prediction_folder
-from millrace.monitoring.firing import find_open
+from millrace.monitoring.firing import ask_for_retrain, find_open
 from millrace.serving.prediction_log import PredictionLog
 from millrace.store.lease import holding
 from small_project import (
@@ -236,6 +236,47 @@ def test_a_broken_label_feed_is_told_and_not_learned_from(watch, folder):
     (incident,) = [e for e in watched.kinds("evaluation") if e.body["incident"]]
     assert incident.body["fired"] == []
     assert watched.production() == [1]
+
+
+def test_a_retrain_waits_while_the_labels_cannot_be_right(watch, folder):
+    """Inputs drift while the label feed is broken: what would be learned is wrong, so the trigger is held back."""
+    watched = watch()
+    for number in (0, 1):
+        watched.answer(number, change=lambda row: {"amount": row["amount"] * 5 + 100})
+    rows = make_rows()
+    broken = {to_text(DEPLOYED + n * timedelta(minutes=30))[:19].replace("T", " ") for n in range(192)}
+    write_rows(folder, [[*row[:4], 1] if row[0] in broken else row for row in rows])
+    watched.tick_after(2)
+    watched.loop.tick()
+
+    (held,) = watched.kinds("retrain_held")
+    assert find_open(watched.ledger, MODEL).kinds == ["drift"]
+    assert held.body["reason"].startswith("all 96 labels of the window are 1")
+    assert f"the retrain of {MODEL} waits: a data incident stands" in watched.alerts()
+    assert len([h for h in watched.heard if h.kind == "held"]) == 1  # of two looks
+    assert (watched.production(), list_runs(watched.ledger)[1:]) == ([1], [])
+
+    write_rows(folder, rows)
+    watched.answer(2)
+    watched.tick_after(3)
+
+    assert len(watched.kinds("retrain_held")) == 1
+    assert watched.production() == [1, 2]
+    assert find_open(watched.ledger, MODEL) is None
+
+
+def test_a_person_may_retrain_in_spite_of_an_incident(watch, folder):
+    watched = watch()
+    watched.answer(0)
+    rows = make_rows()
+    broken = {to_text(DEPLOYED + n * timedelta(minutes=30))[:19].replace("T", " ") for n in range(96)}
+    write_rows(folder, [[*row[:4], 1] if row[0] in broken else row for row in rows])
+    watched.tick_after(1)
+    ask_for_retrain(watched.ledger, MODEL, requested_by="Ana", reason="the labels are right, it was a strike")
+    watched.loop.tick()
+
+    assert not watched.kinds("retrain_held")
+    assert [event.body["outcome"] for event in watched.kinds("retrain_finished")] == ["done"]
 
 
 def test_after_a_retrain_the_next_one_rests(watch, folder):
