@@ -46,8 +46,15 @@ def number(name: str, aggregate: Figure) -> Callable[[Batch, Kwargs], Check]:
 
 
 def distinct_count(batch: Batch, kwargs: Kwargs) -> Check:
-    bounds = _number_bounds(kwargs, "a number of values")
-    return _bounded(batch, kwargs, distinct(batch.values(kwargs["column"])), bounds)
+    """Distinct values; 0 where every value is missing."""
+    low, high = _number_bounds(kwargs, "a number of values")
+    wanted = distinct(batch.values(kwargs["column"]))
+
+    def finish(found: Values) -> Finding:
+        observed = found[wanted] or 0
+        return Finding(is_within(observed, kwargs, low, high), {"observed_value": observed})
+
+    return Check(finish, (wanted,))
 
 
 def distinct_share(batch: Batch, kwargs: Kwargs) -> Check:

@@ -104,8 +104,8 @@ def compared(batch: Batch, op: Comparison, left: Term, right: Term) -> Expr:
     try:
         values, other = _fitted(batch, left, right)
     except CannotCheck:
-        if op == "eq":
-            return FALSE  # nothing of one kind equals anything of another
+        if op == "eq" or "nothing" in (left.kind, right.kind):
+            return FALSE  # nothing of one kind equals anything of another, and what is missing has no place in an order
         raise
     return all_of(*(is_present(each) for each in (values, other) if each.op != "literal"), compare(op, values, other))
 

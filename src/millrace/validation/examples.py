@@ -47,6 +47,7 @@ class _Look:
         self, backend: Backend, rule: Expectation, check: Check, broken: Rows | None, form: ResultFormat
     ) -> None:
         self._backend, self._check, self._broken, self._form = backend, check, broken, form
+        self._is_pair = "column_A" in rule.kwargs
         self._keys = form.unexpected_index_column_names or ()
         # GX shows the columns that a rule is about beside those that name the row.
         self._named = list(dict.fromkeys([*(_domain(rule) if not form.exclude_unexpected_values else ()), *self._keys]))
@@ -83,7 +84,7 @@ class _Look:
         shown = _shown(self._broken)
         columns = [column(name) for name in self._named] if self._keys else []
         found = self._examples([*shown, *columns], limit)
-        values = [_shaped(self._broken, row[: len(shown)]) for _, row in found]
+        values = [self._shaped(self._broken, row[: len(shown)]) for _, row in found]
         positions = [position for position, _ in found]
         if not self._keys:
             return values, [position for position in positions if position is not None], positions
@@ -91,6 +92,11 @@ class _Look:
         if self._form.exclude_unexpected_values and names:
             names = [{key: [row[key] for row in names] for key in self._keys}]
         return values, names, positions
+
+    def _shaped(self, broken: Rows, values: Sequence[Any]) -> Any:
+        if not isinstance(broken.shown, Mapping):
+            return values[0]
+        return list(values) if self._is_pair else dict(zip(broken.shown, values, strict=True))
 
     def _frequent(self, count: int) -> list[dict[str, Any]]:
         if self._broken is None:
@@ -119,10 +125,6 @@ class _Look:
 
 def _shown(broken: Rows) -> list[Expr]:
     return list(broken.shown.values()) if isinstance(broken.shown, Mapping) else [broken.shown]
-
-
-def _shaped(broken: Rows, values: Sequence[Any]) -> Any:
-    return dict(zip(broken.shown, values, strict=True)) if isinstance(broken.shown, Mapping) else values[0]
 
 
 def _domain(rule: Expectation) -> list[str]:

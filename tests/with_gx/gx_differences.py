@@ -1,0 +1,127 @@
+"""Where Millrace differs from Great Expectations on purpose: few, named, each with its reason.
+
+Each one is shown by a test of its own (test_differences.py), so that it is noticed when GX changes. The same names
+and reasons stand in docs/great-expectations.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gx_oracle import problem_of
+
+TEXTS = {"text", "object_text", "category", "mixed"}
+TIMES = {"time", "zoned", "berlin", "date"}
+HUGE = {"extreme", "unsigned", "nullable"}
+OBJECTS = {"mixed", "date", "decimal", "bytes", "none", "object_text"}
+BOUNDS = ("min_value", "max_value")
+TYPE_RULES = {"expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """One rule on one frame, and what both made of it."""
+
+    rule: dict[str, Any]
+    kinds: dict[str, str]
+    theirs: dict[str, Any]
+    ours: dict[str, Any]
+
+    @property
+    def type(self):
+        return self.rule["type"]
+
+    @property
+    def kwargs(self):
+        return self.rule["kwargs"]
+
+    @property
+    def found(self):
+        """Kinds of the columns that the rule is about."""
+        names = [self.kwargs.get(name) for name in ("column", "column_A", "column_B")]
+        return {self.kinds[name] for name in (*names, *self.kwargs.get("column_list", ())) if name in self.kinds}
+
+    @property
+    def their_problem(self):
+        return problem_of(self.theirs) or ""
+
+    @property
+    def our_problem(self):
+        return problem_of(self.ours) or ""
+
+    @property
+    def has_text_bound(self):
+        return any(isinstance(self.kwargs.get(name), str) for name in BOUNDS)
+
+
+def _is_bounded_text(met):
+    return bool(met.their_problem) and met.has_text_bound and bool(met.found & TEXTS)
+
+
+def _is_bounded_time(met):
+    return bool(met.their_problem) and met.has_text_bound and bool(met.found & TIMES)
+
+
+def _is_wrapped(met):
+    wrapping = (
+        "_sum_to",
+        "quantile",
+        "increasing",
+        "decreasing",
+        "multicolumn_sum",
+        "mean",
+        "median",
+        "stdev",
+        "z_scores",
+    )
+    return bool(met.found & HUGE) and any(part in met.type for part in wrapping)
+
+
+def _is_type_of_file(met):
+    # Never a failure of ours where GX passes by the column's type: those would be bugs.
+    is_stricter = met.theirs["success"] and not met.ours["success"] and not met.found & OBJECTS
+    return met.type in TYPE_RULES and not is_stricter
+
+
+def _is_missing_of_two_kinds(met):
+    return met.type == "expect_select_column_values_to_be_unique_within_record" and not met.their_problem
+
+
+def _is_pair_of_times(met):
+    return met.type == "expect_column_pair_values_to_be_in_set" and bool(met.found & TIMES)
+
+
+def _is_sum_of_nothing(met):
+    return met.type == "expect_column_sum_to_be_between" and met.ours["result"].get("observed_value", 0) is None
+
+
+def _is_category(met):
+    return "category" in met.found and "ategorical" in met.their_problem
+
+
+def _is_typed_nothing(met):
+    """All values are missing: GX asks nothing of the column, ours asks whether its type fits the rule."""
+    result = met.theirs.get("result") or {}
+    is_empty = result.get("element_count", 1) == result.get("missing_count", 0) or "details" in result
+    return bool(met.our_problem) and is_empty
+
+
+DIFFERENCES: dict[str, Callable[[Meeting], bool]] = {
+    "bounds of text": _is_bounded_text,
+    "bounds of dates and times": _is_bounded_time,
+    "exact whole numbers": _is_wrapped,
+    "pandas' NA": lambda met: "NA is ambiguous" in met.their_problem,
+    "decimals": lambda met: "decimal" in met.found and bool(met.their_problem),
+    "pairs of times": _is_pair_of_times,
+    "a sum of nothing": _is_sum_of_nothing,
+    "categories": _is_category,
+    "columns without a value": _is_typed_nothing,
+    "column_index 0": lambda met: met.type == "expect_column_to_exist" and met.kwargs.get("column_index") == 0,
+    "types of the file": _is_type_of_file,
+    "missing of two kinds": _is_missing_of_two_kinds,
+}
+
+
+def difference(met: Meeting) -> str | None:
+    """The name of the deliberate difference that explains a meeting, None where there is none."""
+    return next((name for name, explains in DIFFERENCES.items() if explains(met)), None)
