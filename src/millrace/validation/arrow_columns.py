@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,13 @@ from pyarrow import types
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of
+from millrace.validation.python_rows import MixedValues
 
 
 class ArrowColumns:
     """`table` as `millrace.validation.polars_backend.Columns`."""
+
+    mixed: Mapping[str, MixedValues] = MappingProxyType({})
 
     def __init__(self, table: pa.Table) -> None:
         self.names: list[str] = table.column_names

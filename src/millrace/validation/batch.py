@@ -20,7 +20,7 @@ from millrace.validation.expression import column as column_of
 
 __all__ = ["Batch", "CannotCheck", "Kind", "as_moment", "kind_of", "plain_type", "type_name"]
 
-Kind = Literal["number", "bool", "text", "time", "date", "nothing", "other"]
+Kind = Literal["number", "bool", "text", "time", "date", "nothing", "mixed", "other"]
 
 
 class Batch:
@@ -91,6 +91,8 @@ class Batch:
     def _bound(self, column: str, kind: Kind, bound: Any) -> Any:
         if bound is None:
             return None
+        if kind == "mixed":
+            return bound
         is_number = isinstance(bound, (int, float, Decimal))
         if kind == "nothing":
             return bound if is_number else None
@@ -113,6 +115,7 @@ def kind_of(found: pa.DataType) -> Kind:
         ("time", types.is_timestamp(found)),
         ("date", types.is_date(found)),
         ("nothing", types.is_null(found)),
+        ("mixed", isinstance(found, pa.OpaqueType)),
     ]
     return next((kind for kind, holds in tests if holds), "other")
 
@@ -126,6 +129,8 @@ def type_name(found: pa.DataType) -> str:
     """An Arrow type as messages name it."""
     if types.is_null(found):
         return "no value at all"
+    if isinstance(found, pa.OpaqueType):
+        return str(found.type_name)
     # How wide the offsets of text are is no business of its reader.
     return str(plain_type(found)).removeprefix("large_").removesuffix("_view")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,7 @@ from pyarrow import csv
 from millrace.core.errors import DataError
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of, plain_values
+from millrace.validation.python_rows import MixedValues
 
 _BLOCK_BYTES = 4 << 20
 _WIDER = {"null": (pa.int64(), pa.float64(), pa.timestamp("s")), "int64": (pa.float64(),)}
@@ -35,6 +37,8 @@ class CsvColumns:
         VALID-12 when a file is empty, not UTF-8, has lines of another number of fields than its header or two columns
         of one name; VALID-13 when two files have other columns.
     """
+
+    mixed: Mapping[str, MixedValues] = MappingProxyType({})
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)

@@ -16,6 +16,7 @@ from millrace.validation.arrow_columns import ArrowColumns
 from millrace.validation.backend import Backend
 from millrace.validation.files import open_files
 from millrace.validation.lazy_columns import LazyColumns, SpooledColumns
+from millrace.validation.object_columns import as_array, of_mapping, of_pandas
 from millrace.validation.polars_backend import PolarsBackend
 
 
@@ -41,6 +42,15 @@ def open_batch(data: Any) -> Backend:
         return PolarsBackend(LazyColumns(data))
     if isinstance(data, pa.RecordBatchReader):
         return PolarsBackend(SpooledColumns(data))
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
+        return PolarsBackend(of_pandas(data))
+    if isinstance(data, Mapping):
+        try:
+            return PolarsBackend(of_mapping(data))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                "VALID-05", f"this mapping is not a table: {error}", fix="give every column as many values"
+            ) from error
     return PolarsBackend(ArrowColumns(to_table(data)))
 
 
@@ -95,12 +105,8 @@ def to_table(data: Any) -> pa.Table:
 
 
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:
-    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
-        # Arrow takes zoned times by a way that pandas warns of.
-        moments = pa.array(values.dt.tz_convert("UTC").dt.tz_localize(None), from_pandas=True)
-        return moments.cast(pa.timestamp(moments.type.unit, "UTC"))
     try:
-        return pa.array(values, from_pandas=True)
+        return as_array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         # A value that is not equal to itself is NaN: missing.
         return pa.array([None if value is None or value != value else str(value) for value in values], pa.string())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,7 @@ import pyarrow as pa
 from millrace.core.errors import DataError
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.polars_backend import label_of, plain_values
+from millrace.validation.python_rows import MixedValues
 
 
 class LazyColumns:
@@ -25,6 +27,8 @@ class LazyColumns:
     DataError
         VALID-10 when the frame has no schema, such as one on a file that is not there.
     """
+
+    mixed: Mapping[str, MixedValues] = MappingProxyType({})
 
     def __init__(self, frame: pl.LazyFrame, rows: int | None = None) -> None:
         self._frame = frame

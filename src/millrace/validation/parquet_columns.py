@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +17,7 @@ from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr
 from millrace.validation.parquet_statistics import FooterStatistics
 from millrace.validation.polars_backend import label_of, plain_values
+from millrace.validation.python_rows import MixedValues
 
 
 class ParquetColumns:
@@ -32,6 +34,8 @@ class ParquetColumns:
     DataError
         VALID-10 for every file that is not Parquet or cut short; VALID-13 when the types of two files differ.
     """
+
+    mixed: Mapping[str, MixedValues] = MappingProxyType({})
 
     def __init__(self, files: Sequence[Path], root: Path) -> None:
         self.files = list(files)

@@ -12,9 +12,10 @@ from pyarrow import types
 
 from millrace.validation.backend import CannotCheck, Scopes
 from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
-from millrace.validation.polars_figures import compile_figure, python_value
+from millrace.validation.polars_figures import compile_figure, decoded, python_value
 from millrace.validation.polars_keys import DenseSet, count_distinct, count_repeated, is_large, repeated_rows
 from millrace.validation.polars_rows import RowCompiler
+from millrace.validation.python_rows import MixedValues
 
 _ROW = "row"
 _FAILURES = (
@@ -40,6 +41,11 @@ class Columns(Protocol):
 
     names: list[str]
     rows: int | None
+
+    @property
+    def mixed(self) -> Mapping[str, MixedValues]:
+        """Columns seen so far whose values are Python's: the frame holds their places."""
+        ...
 
     def type_of(self, name: str) -> pa.DataType:
         """Arrow type of a column that is there."""
@@ -116,7 +122,7 @@ class PolarsBackend:
             return _collected(rows if limit is None else rows.head(limit)).sort(_ROW)
 
         found = self._looked(unexpected, shown, where, read)
-        return [(row[0], tuple(row[1:])) for row in found.iter_rows()]
+        return [(row[0], self._shown(shown, row[1:])) for row in found.iter_rows()]
 
     def frequent(
         self, unexpected: Expr, shown: Sequence[Expr], *, where: Expr | None, limit: int
@@ -130,7 +136,10 @@ class PolarsBackend:
             return _collected(first.select(*names, "count"))
 
         found = self._looked(unexpected, shown, where, read)
-        return [(tuple(row[:-1]), row[-1]) for row in found.iter_rows()]
+        return [(self._shown(shown, row[:-1]), row[-1]) for row in found.iter_rows()]
+
+    def _shown(self, shown: Sequence[Expr], values: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(decoded(expr, value, self._columns.mixed) for expr, value in zip(shown, values, strict=True))
 
     def query(self, text: str, *, limit: int) -> tuple[int, list[dict[str, Any]]]:
         try:
@@ -171,7 +180,7 @@ class PolarsBackend:
             ]
             row = _collected(frame.select(selected)).row(0)
         return [
-            dense[number].count() if number in dense else python_value(figure, row[number])
+            dense[number].count() if number in dense else python_value(figure, row[number], self._columns.mixed)
             for number, (_, figure) in enumerate(wanted)
         ]
 
@@ -192,6 +201,8 @@ class PolarsBackend:
         return self._columns.rows
 
     def _needs_parts(self, where: Expr | None, figure: Expr) -> bool:
+        if not self._columns.mixed.keys().isdisjoint(figure.columns()):
+            return False
         if figure.op == "distinct":
             return self._dense(figure) is None
         return figure.op == "count_if" and where is None and figure.args[0].repeated_keys() is not None
@@ -245,11 +256,11 @@ class PolarsBackend:
         names = _columns_of(expr for expr in (*exprs, *wheres) if expr is not None)
         frame = self._columns.frame(names)
         labels = {name: label_of(self._columns.names, name) for name in names}
-        plain = RowCompiler(labels, dict(frame.collect_schema()))
+        plain = RowCompiler(labels, dict(frame.collect_schema()), mixed=self._columns.mixed)
         compilers: dict[Expr | None, RowCompiler] = {None: plain}
         for where in wheres:
             if where is not None and where not in compilers:
-                compilers[where] = RowCompiler(plain.labels, plain.types, plain.compile(where))
+                compilers[where] = RowCompiler(plain.labels, plain.types, plain.compile(where), plain.mixed)
         return frame, compilers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ import polars as pl
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import TRUE, Expr
 from millrace.validation.polars_rows import RowCompiler
+from millrace.validation.python_rows import MixedValues
 
 
 def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
@@ -21,11 +22,13 @@ def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
         truth = compiler.compile(figure.args[0])
         return (truth if condition is None else truth & condition).sum()
     if figure.op == "distinct" and len(figure.args) > 1:
-        parts = [compiler.compile(value) for value in figure.args]
+        parts = [_keys(compiler, value) for value in figure.args]
         together = pl.all_horizontal([part.is_not_null() for part in parts])
         keys = pl.struct(part.alias(f"k{number}") for number, part in enumerate(parts))
         return keys.filter(together if condition is None else together & condition).n_unique()
-    values, dtype = compiler.masked(compiler.compile(figure.args[0])), compiler.type_of(figure.args[0])
+    if figure.args[0].op == "column" and figure.args[0].args[0] in compiler.mixed and figure.op not in _OF_KEYS:
+        raise CannotCheck(f"values of several types have no {figure.op}")
+    values, dtype = compiler.masked(_keys(compiler, figure.args[0])), compiler.type_of(figure.args[0])
     if figure.op == "sum" and dtype is not None and dtype.is_integer():
         return values.cast(pl.Int128).sum()
     if figure.op in ("mean", "stdev", "quantile") and dtype is not None and dtype.is_decimal():
@@ -47,8 +50,22 @@ _FIGURES: dict[str, Callable[..., pl.Expr]] = {
 }
 
 
-def python_value(figure: Expr, value: Any) -> Any:
+_OF_KEYS = ("distinct", "levels")
+
+
+def _keys(compiler: RowCompiler, value: Expr) -> pl.Expr:
+    same = compiler.equal_places(value)
+    return compiler.compile(value) if same is None else same
+
+
+def python_value(figure: Expr, value: Any, mixed: Mapping[str, MixedValues]) -> Any:
     """The value of a figure as the port gives it."""
     if figure.op != "levels":
         return value
-    return [(level["value"], level["count"]) for level in value or ()]
+    return [(decoded(figure.args[0], level["value"], mixed), level["count"]) for level in value or ()]
+
+
+def decoded(expr: Expr, value: Any, mixed: Mapping[str, MixedValues]) -> Any:
+    """The Python value at a place, where `expr` is a column of several types; any other value as it is."""
+    found = mixed.get(expr.args[0]) if expr.op == "column" else None
+    return value if found is None or value is None else found.values[value]

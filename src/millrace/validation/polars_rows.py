@@ -16,8 +16,11 @@ import polars as pl
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr, Predicate
 from millrace.validation.portable_regex import portable_regex
+from millrace.validation.python_rows import MixedValues, evaluator, text_of
 
 _MIRRORED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+_LOGIC = {"column", "literal", "and", "or", "not", "is_missing", "repeated"}
+_NUMERIC = {"add", "sub", "mul", "div", "abs"}
 _DIGITS = 38  # of Polars' decimals
 
 
@@ -32,21 +35,37 @@ class RowCompiler:
         By the names in the frame.
     condition : polars expression, optional
         Rows where it is not true are not there for operations that look at other rows.
+    mixed : mapping of str to MixedValues, optional
+        Columns whose values are Python's: the frame holds their places.
     """
 
     def __init__(
-        self, labels: Mapping[str, str], types: Mapping[str, pl.DataType], condition: pl.Expr | None = None
+        self,
+        labels: Mapping[str, str],
+        types: Mapping[str, pl.DataType],
+        condition: pl.Expr | None = None,
+        mixed: Mapping[str, MixedValues] | None = None,
     ) -> None:
         self.labels = labels
         self.types = types
         self.condition = condition
+        self.mixed = mixed or {}
 
     def compile(self, expr: Expr) -> pl.Expr:
         """The Polars form of `expr`. Raises CannotCheck for operands that do not go together."""
         build = cast("Callable[..., pl.Expr] | None", getattr(self, f"_{expr.op}", None))
         if build is None:
             raise CannotCheck(f"unsupported: '{expr.op}' is no operation on the values of a row")
+        if expr.op not in _LOGIC and not self.mixed.keys().isdisjoint(expr.columns()):
+            return self._in_python(expr)
         return build(*expr.args)
+
+    def equal_places(self, expr: Expr) -> pl.Expr | None:
+        """Of a column of several types, one number for all values that are equal; None for any other operand."""
+        found = self.mixed.get(expr.args[0]) if expr.op == "column" else None
+        if found is None:
+            return None
+        return by_value(self._column(expr.args[0]), found.equal.__getitem__, pl.UInt32())
 
     def type_of(self, expr: Expr) -> pl.DataType | None:
         """Polars type of a column or of what keeps or fixes its type; None where that needs a look at the frame."""
@@ -60,6 +79,30 @@ class RowCompiler:
     def masked(self, values: pl.Expr) -> pl.Expr:
         """`values`, missing in rows that the condition leaves out."""
         return values if self.condition is None else pl.when(self.condition).then(values)
+
+    def _in_python(self, expr: Expr) -> pl.Expr:
+        names = sorted(expr.columns())
+        run = evaluator(expr, {name: place for place, name in enumerate(names)})
+        found = [self.mixed[name].values if name in self.mixed else None for name in names]
+        dtype = self.type_of(expr) or (pl.Float64() if expr.op in _NUMERIC else pl.Boolean())
+        if expr.op == "previous":
+            raise CannotCheck("values of several types have no order")
+        if len(names) == 1 and found[0] is not None:
+            values = found[0]
+            return by_value(self._column(names[0]), lambda place: run((values[place],)), dtype)
+
+        def judge(rows: pl.Series) -> pl.Series:
+            answers = []
+            for row in rows.to_list():
+                plain = [
+                    row[name] if values is None or row[name] is None else values[row[name]]
+                    for name, values in zip(names, found, strict=True)
+                ]
+                answers.append(run(plain))
+            return pl.Series(rows.name, answers, dtype=dtype)
+
+        together = pl.struct(self._column(name).alias(name) for name in names)
+        return together.map_batches(judge, return_dtype=dtype, is_elementwise=True)
 
     def _column(self, name: str) -> pl.Expr:
         return pl.col(self.labels[name])
@@ -161,7 +204,7 @@ class RowCompiler:
         return by_value(self.compile(value), predicate.test, pl.Boolean())
 
     def _repeated(self, *values: Expr) -> pl.Expr:
-        keys = [self.compile(value) for value in values]
+        keys = [self.compile(value) if (same := self.equal_places(value)) is None else same for value in values]
         if self.condition is not None:
             return pl.struct(*keys, self.condition.fill_null(value=False).alias("counts")).is_duplicated()
         return keys[0].is_duplicated() if len(keys) == 1 else _named(keys).is_duplicated()
@@ -232,11 +275,6 @@ def by_value(values: pl.Expr, function: Callable[[Any], Any], dtype: pl.DataType
         return series.replace_strict(keys, answers, default=None, return_dtype=dtype)
 
     return values.map_batches(run, return_dtype=dtype, is_elementwise=True)
-
-
-def text_of(value: Any) -> str:
-    """A value as text; bytes are UTF-8. Raises UnicodeDecodeError."""
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def like_pattern(pattern: str, escape: str | None) -> str:

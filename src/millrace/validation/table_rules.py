@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from millrace.core.errors import MillraceError, did_you_mean, nearest
@@ -100,7 +101,7 @@ def column_type(batch: Batch, kwargs: Kwargs) -> Check:
         return _known(True, {"observed_value": type_name(found)})
     if unknown:
         raise CannotCheck(f"{unknown[0]!r} is no type name: {did_you_mean(unknown[0], TYPE_NAMES)}")
-    if batch.kind(kwargs["column"]) != "text" or not any(map(is_numeric_name, names)):
+    if batch.kind(kwargs["column"]) not in ("text", "mixed") or not any(map(is_numeric_name, names)):
         return _known(False, {"observed_value": type_name(found)})
     return _text_for_numbers(batch, kwargs["column"])
 
@@ -121,7 +122,9 @@ def _text_for_numbers(batch: Batch, column: str) -> Check:
     return Check(finish, (count,))
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: Any) -> bool:
+    if not isinstance(text, str):
+        return isinstance(text, (int, float, Decimal))
     try:
         float(text)
     except ValueError:

@@ -38,8 +38,8 @@ class DataValidator:
         self.last_result: ValidationResult | None = None
 
     def validate(self, data: Any, *, result_format: str | Mapping[str, Any] = "SUMMARY") -> ValidationResult:
-        """What the suite finds in a pandas, polars or Arrow table."""
-        self.last_result = validate(to_table(data), self.suite, result_format=result_format)
+        """What the suite finds in `data`, which may be anything that `millrace.validation.engine.validate` takes."""
+        self.last_result = validate(data, self.suite, result_format=result_format)
         return self.last_result
 
     def validate_data(self, data: Any) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def _is_in(batch: Batch, kwargs: Kwargs) -> Expr:
 def members_for(batch: Batch, column: str, value_set: Any) -> list[Any]:
     """The values of a set that a value of the column can equal, times in UTC; each once."""
     kind = batch.kind(column)
+    if kind == "mixed":
+        return list(value_set)
     found: list[Any] = []
     if kind == "text":
         found = [member for member in value_set if isinstance(member, str)]

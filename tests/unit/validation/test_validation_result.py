@@ -175,7 +175,7 @@ def test_a_pandas_column_of_mixed_types_fails_and_does_not_crash():
 
     result = DataValidator(rules).validate(frame)
 
-    assert result.results[0].observed == "it is string; 1 values are not numbers: '25 years'"
+    assert result.results[0].observed == "it is int and str; 1 values are not numbers: '25 years'"
     assert to_table(frame).to_pydict() == {"age": ["30", "25 years", None, None], "x": [1.5, None, 2.5, 3.5]}
 
 
