@@ -36,8 +36,8 @@ def open_batch(data: Any) -> Backend:
     if hasattr(data, "is_sql"):
         return _open_source(data)
     if type(data).__module__.startswith("pyspark.sql"):
-        backend = load_plugin("batches", "spark")(data)
-        return backend
+        spark: Backend = load_plugin("batches", "spark")(data)
+        return spark
     if isinstance(data, pl.LazyFrame):
         return PolarsBackend(LazyColumns(data))
     if isinstance(data, pa.RecordBatchReader):
