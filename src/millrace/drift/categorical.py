@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from millrace.drift.effects import total_variation, variation_chance
+from millrace.drift.effects import moved_levels, total_variation, variation_chance
 
 _LEAST_EXPECTED = 5.0  # Cochran: below five expected rows the chi-square law is not yet true
 _RARE_CELLS = 50
@@ -97,14 +97,21 @@ def pool_rare(reference: Counts, current: Counts, names: pa.Array | None = None)
 
 
 def levels_test(names: pa.Array, reference: Counts, current: Counts, limit: float) -> dict[str, Any]:
-    """The record of the test that suits the counts: chi-square, or its permutation law for few rows of rare levels."""
+    """The record of the test that suits the counts: chi-square, or its permutation law for few rows of rare levels.
+
+    Its effect is the larger one of two estimates of the total variation, neither of which is more than that by chance:
+    the distance beyond its expectation, and the rows of levels that clearly moved.
+    """
     smaller, rows = int(min(reference.sum(), current.sum())), int(reference.sum() + current.sum())
     is_sparse = bool(((reference + current) * smaller < _LEAST_EXPECTED * rows).any())
     if is_sparse and smaller < _PERMUTED_BELOW and rows <= _PERMUTED_UP_TO:
         found = permutation_test(reference, current)
     else:
         found = chi2_test(*pool_rare(reference, current, names))
-    return {**found, "chance": variation_chance(int(reference.sum()), int(current.sum()), limit)}
+    found["beyond_chance"] = found["effect"]
+    found["moved_levels"] = moved_levels(reference, current)
+    found["effect"] = max(found["beyond_chance"], found["moved_levels"])
+    return {**found, "chance": variation_chance(reference, current, limit)}
 
 
 def chi2_test(reference: Counts, current: Counts) -> dict[str, Any]:

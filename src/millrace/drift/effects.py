@@ -16,6 +16,7 @@ from millrace.drift.numeric import Steps
 
 _BINS = 10
 _BARS = 30
+_CLEAR = 4.0  # standard errors
 _TAIL = 0.005  # of the rows lie beyond the first and the last bar's inner edge
 
 Counts = NDArray[np.int64]
@@ -60,12 +61,38 @@ def total_variation(reference: Counts, current: Counts) -> tuple[float, float]:
     return distance, by_chance
 
 
-def variation_chance(n: int, m: int, limit: float) -> float:
-    """A bound on the probability that the total variation exceeds its expectation by `limit` without drift.
+def moved_levels(reference: Counts, current: Counts) -> float:
+    """The share of rows that came to, or went from, cells that each moved by more than four standard errors.
 
-    One row more or less on a side moves it by 1/n or 1/m at most: McDiarmid's inequality.
+    No more than the true total variation, noise apart, and the better estimate of it where there are many cells: one
+    level that takes a tenth of the rows from a hundred others moves each of them by less than chance does, so that
+    the distance beyond chance sees half of it.
     """
-    return math.exp(-2 * limit**2 * n * m / (n + m))
+    n, m = int(reference.sum()), int(current.sum())
+    share = (reference + current) / (n + m)
+    move = current / m - reference / n
+    clear = np.abs(move) > _CLEAR * np.sqrt(share * (1 - share) * (1 / n + 1 / m))
+    return float(max(move[clear & (move > 0)].sum(), -move[clear & (move < 0)].sum()))
+
+
+def variation_chance(reference: Counts, current: Counts, limit: float) -> float:
+    """A bound on the probability that either estimate of the total variation reaches `limit` without drift.
+
+    One row more or less on a side moves the distance by 1/n or 1/m at most, so it exceeds its expectation by `limit`
+    with McDiarmid's probability. The rows of moved levels are no more than that distance, and on either side their
+    expectation is the sum of sigma phi(4) (Markov's bound).
+    """
+    n, m = int(reference.sum()), int(current.sum())
+    if limit <= 0:
+        return 1.0
+    weight = 2 * n * m / (n + m)
+    _, by_chance = total_variation(reference, current)
+    share = (reference + current) / (n + m)
+    tails = float(np.sqrt(share * (1 - share) * (1 / n + 1 / m)).sum())
+    markov = 2 * tails * math.exp(-(_CLEAR**2) / 2) / math.sqrt(2 * math.pi) / limit
+    beyond = math.exp(-weight * limit**2)
+    moved = min(math.exp(-weight * max(0.0, limit - by_chance) ** 2), markov)
+    return min(1.0, beyond + moved)
 
 
 def wasserstein(reference: NDArray[Any] | Steps, current: NDArray[Any]) -> tuple[float, float] | None:

@@ -126,7 +126,8 @@ def _test_levels(facts: dict[str, Any], first: Column | ColumnProfile, second: C
     cells = pool_rare(reference, current, names)
     facts["effects"] = {
         "total_variation": test["total_variation"],
-        "total_variation_beyond_chance": test["effect"],
+        "total_variation_beyond_chance": test["beyond_chance"],
+        "moved_levels": test["moved_levels"],
         **stability_index(*cells),
         **jensen_shannon(*cells),
     }
