@@ -48,6 +48,15 @@ class DriftDetector:
         """The full comparison of `current` (pandas, polars or pyarrow) with the reference."""
         return compare(self.reference, as_table(current), types=self._types, q=q, **self._limits)
 
+    def assess(self, current: Any, *, q: float = 0.05, **asked: Any) -> DriftReport:
+        """The full comparison, and what only shows in the batch as a whole.
+
+        `asked` goes to `millrace.drift.batch.assess`: the model's answers `before` and `after`, `classes`, a `sample`.
+        """
+        from millrace.drift.batch import assess
+
+        return assess(self.reference, as_table(current), types=self._types, q=q, **self._limits, **asked)
+
     def detect_drift(self, current: Any, threshold: float = 0.05) -> dict[str, bool]:
         """Per column, True unless it is known to be ok: what cannot be tested is not "no drift".
 

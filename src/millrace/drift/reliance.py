@@ -34,7 +34,7 @@ def model_reliance(rows: Rows, names: Sequence[str], answer: Callable[[Rows], Fl
         None when nothing depends on anything: a constant model, or fewer than two rows.
 
     >>> answer = lambda rows: np.array([row[0] for row in rows], dtype=float)
-    >>> model_reliance([[1, 9], [2, 8], [3, 7]], ["used", "idle"], answer)
+    >>> model_reliance([[i, -i] for i in range(10)], ["used", "idle"], answer)
     {'used': 1.0, 'idle': 0.0}
     """
     random = np.random.default_rng(_SEED)
