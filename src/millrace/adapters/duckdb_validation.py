@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from millrace.adapters.sql_columns import choose
+from millrace.adapters.sql_columns import choose, until
 from millrace.core.errors import DataError, did_you_mean
 from millrace.validation.backend import CannotCheck
 from millrace.validation.sql_backend import SqlBackend
@@ -20,7 +21,13 @@ _MANY = 10_000
 
 
 def open_duckdb(
-    url: str, query: str | None = None, *, table: str | None = None, columns: Any = None, root: Path | None = None
+    url: str,
+    query: str | None = None,
+    *,
+    table: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    root: Path | None = None,
+    before: tuple[str, datetime] | None = None,
 ) -> SqlBackend:
     """A table or a query of a DuckDB file, opened to be read only.
 
@@ -52,14 +59,19 @@ def open_duckdb(
     except duckdb.Error as error:
         raise DataError("DATA-10", f"DuckDB refused: {_first_line(error)}", where=str(path)) from error
     try:
-        return in_duckdb(connection, query, table=table, columns=columns)
+        return in_duckdb(connection, query, table=table, columns=columns, before=before)
     except DataError:
         connection.close()
         raise
 
 
 def in_duckdb(
-    connection: Any, query: str | None = None, *, table: str | None = None, columns: Any = None
+    connection: Any,
+    query: str | None = None,
+    *,
+    table: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    before: tuple[str, datetime] | None = None,
 ) -> SqlBackend:
     """A table or a query of an open DuckDB connection, on a cursor of its own. Raises DataError DATA-10."""
     import duckdb
@@ -81,6 +93,8 @@ def in_duckdb(
             "DATA-10", f"DuckDB refused: {_first_line(error)}", fix="check the table or the query"
         ) from error
     found = [_column(entry[0], entry[1], schema_found.field(place).type) for place, entry in enumerate(described)]
+    if before is not None:
+        relation, order = until(DUCKDB, relation, order, found, *before)
     chosen, relation, order = choose(DUCKDB, relation, order, found, columns)
     return SqlBackend(DuckDatabase(cursor), DUCKDB, relation, chosen, order=order)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from millrace.core.errors import DataError, did_you_mean
 from millrace.validation.sql_dialects import POSTGRES, SQLITE, Dialect
-from millrace.validation.sql_text import SqlColumn
+from millrace.validation.sql_text import SqlColumn, sql_kind
 
 ROWID = "millrace_rowid"
 Run = Callable[[str, Sequence[Any]], Iterable[Sequence[Any]]]
@@ -59,7 +59,7 @@ def choose(
     quoted = dialect.quoted
     parts = [f"{quoted(theirs[name])} AS {quoted(name)}" for name in kept]
     if order is not None:
-        parts.append(f"{order} AS {quoted(ROWID)}")
+        parts.append(f"{order} AS {quoted(ROWID)}")  # of a table, or of the same name already
         order = quoted(ROWID)
     chosen = []
     for name in kept:
@@ -67,6 +67,37 @@ def choose(
         text = column.text.replace(quoted(theirs[name]), quoted(name))
         chosen.append(SqlColumn(name, column.type, text, column.has_scale))
     return chosen, f"(SELECT {', '.join(parts)} FROM {relation}) AS millrace_kept", order
+
+
+def until(
+    dialect: Dialect, relation: str, order: str | None, found: Sequence[SqlColumn], event_time: str, end: datetime
+) -> tuple[str, str | None]:
+    """What stands behind FROM for events before `end` and those without a time.
+
+    Raises
+    ------
+    DataError
+        DATA-02 (no such column), VALID-32 (times that are texts there: only reading them tells which are earlier).
+    """
+    column = next((column for column in found if column.name == event_time), None)
+    if column is None:
+        raise DataError(
+            "DATA-02",
+            f"there is no column '{event_time}', the event time",
+            fix=did_you_mean(event_time, [column.name for column in found]),
+        )
+    kind = sql_kind(column.type)
+    if kind not in ("time", "zoned", "date"):
+        raise DataError(
+            "VALID-32",
+            f"the event time '{event_time}' is kept as {column.type}, which the database cannot bound",
+            fix="store it as a time, or read the rows and validate those",
+        )
+    rowid = "" if order is None else f", {order} AS {dialect.quoted(ROWID)}"
+    limit = dialect.literal_of_moment(end, kind)
+    condition = f"{column.text} < {limit} OR {column.text} IS NULL"
+    bounded = f"(SELECT *{rowid} FROM {relation} WHERE {condition}) AS millrace_until"
+    return bounded, None if order is None else dialect.quoted(ROWID)
 
 
 def postgres_columns(description: Sequence[Any]) -> list[SqlColumn]:

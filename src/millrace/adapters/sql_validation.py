@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from millrace.adapters.sql import make_engine, read_address, refused
-from millrace.adapters.sql_columns import choose, postgres_columns, sqlite_columns, sqlite_micros
+from millrace.adapters.sql_columns import choose, postgres_columns, sqlite_columns, sqlite_micros, until
 from millrace.core.errors import DataError, did_you_mean
 from millrace.data.location import resolve_url
 from millrace.validation.backend import CannotCheck
@@ -20,7 +21,7 @@ from millrace.validation.sql_text import SqlColumn
 DIALECTS = {"sqlite": SQLITE, "postgresql": POSTGRES}
 
 
-def open_source(source: Any, *, root: Path | None = None) -> SqlBackend:
+def open_source(source: Any, *, root: Path | None = None, end: datetime | None = None) -> SqlBackend:
     """The rows of a `Source` in a database as a batch for `validate`, which closes it.
 
     Parameters
@@ -29,28 +30,45 @@ def open_source(source: Any, *, root: Path | None = None) -> SqlBackend:
         With a SQLAlchemy URL of SQLite or PostgreSQL, or ``duckdb:///FILE``, and its ``table`` or ``query``.
     root : Path, optional
         The folder that a relative file starts at.
+    end : datetime, optional
+        Only events before it, and those without a time.
 
     Raises
     ------
     DataError
-        DATA-01 (no such file), DATA-10 (URL, connection, table or query refused), VALID-30 (a database that suites
-        are not judged in), VALID-31 (no DuckDB).
+        DATA-01 (no such file), DATA-02 (no such column), DATA-10 (URL, connection, table or query refused), VALID-30
+        (a database that suites are not judged in), VALID-31 (no DuckDB), VALID-32 (an `end`, and times kept as text).
     """
     url = resolve_url(source.path)
-    columns = source.columns
+    time = source.event_time
+    if isinstance(source.columns, Mapping):
+        time = source.columns.get(time, time)
+    bound = None if end is None or time is None else (time, end)
+    opener = open_sql
     if url.partition(":")[0] == "duckdb":
         from millrace.adapters.duckdb_validation import open_duckdb
 
-        return open_duckdb(url, source.query, table=source.table, columns=columns, root=root)
-    return open_sql(url, source.query, table=source.table, columns=columns, root=root)
+        opener = open_duckdb
+    try:
+        return opener(url, source.query, table=source.table, columns=source.columns, root=root, before=bound)
+    except DataError as error:
+        error.where = f"source '{source.name}'" + (f", {error.where}" if error.where else "")
+        raise
 
 
 def open_sql(
-    url: str, query: str | None = None, *, table: str | None = None, columns: Any = None, root: Path | None = None
+    url: str,
+    query: str | None = None,
+    *,
+    table: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    root: Path | None = None,
+    before: tuple[str, datetime] | None = None,
 ) -> SqlBackend:
     """A table or a query of SQLite or PostgreSQL as a batch. Raises as `open_source`.
 
-    `columns` keeps those of a list, or renames by a mapping from our name to the database's.
+    `columns` keeps those of a list, or renames by a mapping from our name to the database's; `before` is the
+    database's name of a time column, and its end.
     """
     address = read_address(url, root)
     dialect = DIALECTS.get(address.get_backend_name())
@@ -62,18 +80,25 @@ def open_sql(
             why="the database would have to give the same verdicts as every other place",
             fix=f"use {', '.join(DIALECTS)} or duckdb, or read the rows and validate those",
         )
-    engine = make_engine(address)
     try:
-        connection = _connect(engine, dialect)
+        connection = _connect(make_engine(address), dialect)
+    except sa.exc.SQLAlchemyError as error:
+        raise refused(address, error) from error
+    try:
         database = SqlDatabase(address, connection)
         relation, order = _relation(connection, dialect, query, table)
         found = _columns(database, dialect, relation, table if order else None)
+        if before is not None:
+            relation, order = until(dialect, relation, order, found, *before)
         chosen, relation, order = choose(dialect, relation, order, found, columns)
+    except DataError:
+        connection.close()
+        raise
     except sa.exc.SQLAlchemyError as error:
-        engine.dispose()
+        connection.close()
         raise refused(address, error) from error
     except CannotCheck as error:
-        engine.dispose()
+        connection.close()
         raise DataError("DATA-10", str(error), fix="check the URL, that the server is up, and the query") from error
     return SqlBackend(database, dialect, relation, chosen, order=order)
 
@@ -136,7 +161,9 @@ def _relation(
         names = [*inspector.get_table_names(schema=schema or None), *inspector.get_view_names(schema=schema or None)]
         raise DataError("DATA-10", f"there is no table '{table}'", fix=did_you_mean(bare, names))
     quoted = ".".join(dialect.quoted(part) for part in (schema, bare) if part)
-    is_ordered = dialect is SQLITE and _has_rowid(connection, quoted)
+    # A view answers to rowid too, with nothing.
+    is_view = bare in inspector.get_view_names(schema=schema or None)
+    is_ordered = dialect is SQLITE and not is_view and _has_rowid(connection, quoted)
     return quoted, "rowid" if is_ordered else None
 
 
@@ -144,7 +171,7 @@ def _has_rowid(connection: sa.Connection, quoted: str) -> bool:
     try:
         connection.exec_driver_sql(f"SELECT rowid FROM {quoted} LIMIT 0")
     except sa.exc.OperationalError:
-        return False  # a view, or a table without
+        return False  # a table without
     return True
 
 
