@@ -1,6 +1,8 @@
 """The same rows give the same result wherever they are; what cannot be read is refused with the reason."""
 
 import itertools
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -283,3 +285,21 @@ def test_values_of_every_type_of_a_file_are_judged_as_in_memory(tmp_path):
     assert found == outcome(table, rules)
     assert [problem for _, _, problem in found] == [None] * 9
     assert [result["unexpected_count"] for _, result, _ in found] == [1, 0, 1, 1, 0, 2, 1, 1, 0]
+
+
+def test_judging_a_file_imports_neither_pandas_nor_scipy(tmp_path):
+    pq.write_table(TABLE, tmp_path / "rows.parquet")
+    program = (
+        "import sys\n"
+        "from millrace.validation.engine import validate\n"
+        "from millrace.validation.suite import Suite\n"
+        "rules = Suite('one').expect_column_values_to_be_unique('id').expect_column_mean_to_be_between('x', 0)\n"
+        "assert validate(sys.argv[1], rules).success\n"
+        "print(sorted({'pandas', 'scipy', 'pyarrow.dataset', 'sqlalchemy', 'sklearn'} & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "rows.parquet")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
