@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from millrace.validation.suite import Suite
 
 
+_MUST_BE_READ = ("VALID-30", "VALID-32")
+"""What the adapter says of a database that does not judge suites, and of times it cannot bound."""
+
+
 @dataclass(frozen=True)
 class NamedBatch:
     """What a command is to look at. Rows of a source are those of events up to now."""
@@ -34,6 +38,28 @@ class NamedBatch:
         from millrace.data.read import read_source
 
         return read_source(self.source, root=self.root, end=self.end)
+
+    def where_it_is(self) -> Any:
+        """What `validate` takes: the path of files, which it scans; a database that judges where it is; else the rows."""
+        if self.is_file:
+            return self._path()
+        if self.source.is_sql:
+            from millrace.core.plugins import load_plugin
+
+            try:
+                return load_plugin("batches", "sql")(self.source, root=self.root, end=self.end)
+            except DataError as error:
+                if error.code not in _MUST_BE_READ:
+                    raise
+        return self.read()
+
+    def _path(self) -> Path:
+        from millrace.data.location import data_files
+
+        path = self.root / self.source.path
+        if not (path.exists() or set(self.source.path) & set("*?[")):
+            data_files(path)  # raises with what is near
+        return path
 
     def scan(self) -> Scan:
         """The rows piece by piece. Raises as `scan_source`."""
@@ -56,7 +82,7 @@ def find_batch(options: argparse.Namespace) -> NamedBatch:
     from millrace.data.location import file_kind
 
     path = Path(options.batch)
-    if path.is_file() or file_kind(path) is not None or len(path.parts) > 1:
+    if path.is_file() or set(options.batch) & set("*?[") or file_kind(path) is not None or len(path.parts) > 1:
         return _file(options.batch)
     try:
         project = open_project(options)
@@ -70,8 +96,8 @@ def find_batch(options: argparse.Namespace) -> NamedBatch:
     return NamedBatch(source, project.root, SystemClock().now() if source.event_time else None, is_file=False)
 
 
-def read_batch(options: argparse.Namespace) -> tuple[pa.Table, Suite]:
-    """The rows of `options.batch`, and the suite that judges them: the one named, else the source's own."""
+def read_batch(options: argparse.Namespace) -> tuple[Any, Suite]:
+    """What `validate` takes for `options.batch`, and the suite that judges it: the one named, else the source's own."""
     from millrace.validation.suite import Suite
 
     given = Suite.load(options.suite) if options.suite else None
@@ -82,7 +108,7 @@ def read_batch(options: argparse.Namespace) -> tuple[pa.Table, Suite]:
     if given is None and own is None:
         raise _no_suite(f"the source '{batch.source.name}' has no suite, and none was named")
     suite = given or (own if isinstance(own, Suite) else Suite.load(batch.root / own))
-    return batch.read(), suite
+    return batch.where_it_is(), suite
 
 
 def read_file(path: str) -> pa.Table:

@@ -65,7 +65,7 @@ def suggest_suite(options: argparse.Namespace) -> int:
         raise DataError("VALID-62", f"'{options.batch}' has 0 rows: no habit can be learned", fix="give a larger file")
     drafted = suggest(found, name=options.name or Path(options.batch).stem, batch_rows=options.batch_rows)
     with waiting("trying the draft on its reference ..."):
-        draft = confirm(drafted, lambda suite: validate(batch.read(), suite).results)
+        draft = confirm(drafted, lambda suite: validate(batch.where_it_is(), suite).results)
     for item in draft.left_out:
         print(f"left out: {item.expectation.type} {item.expectation.column or ''} {item.observed}", file=sys.stderr)
     if options.output is not None:

@@ -227,10 +227,14 @@ class _Drafting:
         return [*found, _rule("expect_column_value_lengths_to_be_between", "warning", column=name, **lengths)]
 
     def _freshness(self, column: ColumnProfile) -> list[Expectation]:
-        """The newest event is not older than the reference's, but for 14 mean gaps between events."""
+        """The newest event is not older than the reference's, but for 14 mean gaps between events; none is to come."""
         gap = (column.greatest - column.least) / max(1, min(column.present, self.batch) - 1)
         newest: datetime = column.greatest - _GAPS * gap
-        return [_rule("expect_column_max_to_be_between", column=column.name, min_value=newest.isoformat())]
+        name = "expect_column_max_to_be_between"
+        return [
+            _rule(name, column=column.name, min_value=newest.isoformat()),
+            _rule(name, column=column.name, max_value={"$PARAMETER": "now()"}),
+        ]
 
     def _there(self, column: ColumnProfile) -> int:
         """About how many values of the column a batch will have."""

@@ -1,7 +1,7 @@
 """Drafted suites: the reference meets them, fresh rows of the same law meet them, and changed ones do not."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -241,9 +241,11 @@ def test_the_command_writes_a_suite_that_validates_its_file(tmp_path, monkeypatc
     assert capsys.readouterr().err.startswith("VALID-62")
 
 
-def test_times_are_compared_with_the_references_newest(suite, reference):
-    newest = rules(suite, "at")[("column_max_to_be_between", "critical")]["min_value"]
+def test_times_are_compared_with_the_references_newest_and_with_now(suite, reference):
+    kwargs = [rule.kwargs for rule in suite.expectations if rule.type == "expect_column_max_to_be_between"]
+    newest = max(reference["at"].to_pylist())
 
-    moment = datetime.fromisoformat(newest)
-    assert moment.tzinfo == UTC
-    assert moment < max(reference["at"].to_pylist())
+    assert datetime.fromisoformat(kwargs[0]["min_value"]) < newest
+    assert kwargs[1] == {"column": "at", "max_value": {"$PARAMETER": "now()"}}
+    assert not validate(reference, suite, at=newest + timedelta(hours=1)).is_blocking
+    assert validate(reference, suite, at=newest - timedelta(hours=1)).is_blocking  # five hours ahead, say
