@@ -40,7 +40,7 @@ class NamedBatch:
         return read_source(self.source, root=self.root, end=self.end)
 
     def where_it_is(self) -> Any:
-        """What `validate` takes: the path of files, which it scans; a database that judges where it is; else the rows."""
+        """What `validate` takes: the path of files, which it scans; a database that can judge; else the rows."""
         if self.is_file:
             return self._path()
         if self.source.is_sql:

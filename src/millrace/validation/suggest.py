@@ -83,7 +83,8 @@ def confirm(suite: Suite, judge: Callable[[Suite], Sequence[ExpectationResult]])
         The results of a suite on the reference, such as ``lambda suite: validate(reference, suite).results``.
     """
     results = judge(suite)
-    kept = [item.expectation for item in results if item.success]
+    # As drafted: the results' own have values in place of suite parameters.
+    kept = [rule for rule, item in zip(suite.expectations, results, strict=True) if item.success]
     return Draft(Suite(suite.name, kept, suite.meta, place=suite.place), [item for item in results if not item.success])
 
 
