@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from millrace.validation.backend import CannotCheck
-from millrace.validation.batch import Batch, as_moment
+from millrace.validation.batch import Batch
 from millrace.validation.condition_terms import (
     Comparison,
     Term,
@@ -101,8 +101,6 @@ class _Reader:
             name = self.names.get(node.id, node.id)
             is_infinity = name in ("inf", "Inf") and name not in self.batch.names
             return literal_term(math.inf) if is_infinity else column_term(self.batch, name)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Timestamp":
-            return self._moment(node)
         if isinstance(node, ast.Constant):
             return literal_term(node.value)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
@@ -147,12 +145,6 @@ class _Reader:
         if name in _SEARCHES and len(node.args) == 1 and isinstance(sought := self._plain(node.args[0]), str):
             return finds(term, _SEARCHES[name](sought))
         raise self._unread(node)
-
-    def _moment(self, node: ast.Call) -> Term:
-        text = node.args[0] if len(node.args) == 1 and not node.keywords else None
-        if not isinstance(text, ast.Constant) or as_moment(text.value) is None:
-            raise self._unread(node)
-        return literal_term(text.value)
 
     def _plain(self, node: ast.expr) -> Any:
         term = self.term(node)
