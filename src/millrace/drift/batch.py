@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,15 +100,35 @@ def assess(
             current_scores=after.scores,
             effect=max(EFFECT, effect),
         )
-        has_scores = before.scores is not None and after.scores is not None
-        if has_scores and before.labels is not None and len(classes) > 1:
-            evidence["estimated_performance"] = estimate_performance(
-                before.scores,
-                before.labels,
-                after.scores,
-                after.outputs,
-                classes=classes,
-                holdout_outputs=before.outputs,
-                limits=performance_limits,
-            )
+        if before.scores is not None and before.labels is not None and after.scores is not None and len(classes) > 1:
+            evidence["estimated_performance"] = _estimate(before, after, classes, performance_limits)
     return DriftReport(evidence)
+
+
+def _estimate(
+    before: Answers, after: Answers, classes: Sequence[Any], limits: Mapping[str, float] | None
+) -> dict[str, Any]:
+    """Of the rows that have a place among the classes: what has none is for the test of the answers to tell."""
+    assert before.labels is not None
+    kept = _placed(before.scores, [before.outputs, before.labels], classes)
+    current = _placed(after.scores, [after.outputs], classes)
+    return estimate_performance(
+        [before.scores[i] for i in kept],
+        [before.labels[i] for i in kept],
+        [after.scores[i] for i in current],
+        [after.outputs[i] for i in current],
+        classes=classes,
+        holdout_outputs=[before.outputs[i] for i in kept],
+        limits=limits,
+    )
+
+
+def _placed(scores: Any, named: Sequence[Sequence[Any]], classes: Sequence[Any]) -> list[int]:
+    """Rows of which every name is a class and which have a finite score for each class."""
+    return [
+        i
+        for i, row in enumerate(scores)
+        if len(row) == len(classes)
+        and all(score is not None and math.isfinite(score) for score in row)
+        and all(names[i] in classes for names in named)
+    ]

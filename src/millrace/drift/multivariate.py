@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from millrace.drift.columns import check_declared
-from millrace.drift.terms import Floats, Terms, terms_of
+from millrace.drift.terms import Floats, Terms, count_terms, terms_of
 
 Rows = NDArray[np.intp]
 
@@ -28,6 +28,7 @@ ALPHA = 0.01
 MOST_ROWS = 10_000
 MIN_ROWS = 100
 
+_MOST_CELLS = 3_000_000  # of the matrix of terms: 24 MB, and a second of work
 _MOST_PAIRS = 40
 _PAIR_Z = 2.5  # a pair enters when its mean product differs by so many standard errors in the learning half
 _SHOWN_TERMS = 8
@@ -60,7 +61,8 @@ def tell_apart(
     auc_limit : float
         Least area that counts as drift: 0.5 is no difference.
     most_rows : int
-        Larger tables are sampled with a fixed seed, each side to so many rows.
+        Larger tables are sampled with a fixed seed, each side to so many rows; to fewer, at least 1,000, when there are
+        hundreds of columns.
 
     Returns
     -------
@@ -94,6 +96,9 @@ def tell_apart(
     if min(reference.num_rows, current.num_rows) < min_rows or not alike:
         return evidence
     random = np.random.default_rng(_SEED)
+    most_rows = min(most_rows, max(1000, _MOST_CELLS // (2 * count_terms(reference.select(alike).schema, declared))))
+    for side, table in (("reference", reference), ("current", current)):
+        evidence[f"rows_{side}"] = min(table.num_rows, most_rows)
     first, second = (_sample(table.select(alike), most_rows, random) for table in (reference, current))
     terms = terms_of(pa.concat_tables([first, second.cast(first.schema)]), declared)
     evidence["skipped"] += list(terms.skipped)

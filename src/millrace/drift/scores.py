@@ -75,7 +75,7 @@ def compare_scores(
     evidence["missing_current"] = sum(output not in classes for output in current_outputs)
     evidence["tests"] += _of_classes(reference_outputs, current_outputs, classes)
     if reference_scores is not None and current_scores is not None:
-        evidence["tests"] += _of_scores(np.asarray(reference_scores), np.asarray(current_scores), classes, min_rows)
+        evidence["tests"] += _of_scores(reference_scores, current_scores, classes, min_rows)
     return evidence
 
 
@@ -119,16 +119,22 @@ def _share_p_values(reference: NDArray[np.int64], current: NDArray[np.int64]) ->
     return both
 
 
-def _of_scores(before: Floats, after: Floats, classes: Sequence[Any], min_rows: int) -> list[dict[str, Any]]:
-    if before.ndim != 2 or after.ndim != 2 or before.shape[1] != len(classes) or after.shape[1] != len(classes):
-        return []
+def _of_scores(before: Any, after: Any, classes: Sequence[Any], min_rows: int) -> list[dict[str, Any]]:
+    first, second = _matrix(before, len(classes)), _matrix(after, len(classes))
     columns = [1] if len(classes) == 2 else range(min(len(classes), _MOST_CLASSES))
     tests = []
     for column in columns:
-        first, second = _numbers(before[:, column]), _numbers(after[:, column])
-        if min(len(first), len(second)) >= min_rows:
-            tests.append({"of": f"score of {classes[column]}", **_ks(first, second)})
+        then, now = _numbers(first[:, column]), _numbers(second[:, column])
+        if min(len(then), len(now)) >= min_rows:
+            tests.append({"of": f"score of {classes[column]}", **_ks(then, now)})
     return tests
+
+
+def _matrix(scores: Any, size: int) -> Floats:
+    """Scores of shape (n, size); a row that has not one for each class has none."""
+    nothing = [float("nan")] * size
+    rows = [row if len(row) == size else nothing for row in scores]
+    return np.asarray(rows, dtype=np.float64).reshape(len(rows), size)
 
 
 def _ks(before: Floats, after: Floats) -> dict[str, Any]:

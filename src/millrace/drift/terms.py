@@ -59,6 +59,12 @@ def terms_of(table: pa.Table, declared: dict[str, str]) -> Terms:
     return Terms(matrix, tuple(names), tuple(owners), tuple(smooth), tuple(skipped))
 
 
+def count_terms(schema: pa.Schema, declared: dict[str, str]) -> int:
+    """How many terms a table of this schema can have at most, squares included."""
+    kinds = [kind_of(field.type, declared.get(field.name)) for field in schema]
+    return max(1, sum(_SHOWN_LEVELS + 2 if kind == "categorical" else 3 for kind in kinds))
+
+
 def normal_scores(values: NDArray[Any], known: NDArray[np.bool_]) -> Floats:
     """Ranks as quantiles of a normal law, ties given their middle rank, shape (rows,).
 

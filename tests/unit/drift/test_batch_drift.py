@@ -129,6 +129,24 @@ def test_a_regression_has_answers_and_no_estimate():
     assert report.parts["scores"].is_fail
 
 
+def test_answers_of_no_known_class_are_told_and_do_not_stop_the_estimate():
+    before, after = answers(1, 1500), answers(2, 800)
+    odd = Answers(
+        [7 if i < 100 else output for i, output in enumerate(after.outputs)],
+        [
+            [0.5, float("nan")] if 100 <= i < 110 else [0.5] if i == 110 else list(row)
+            for i, row in enumerate(after.scores)
+        ],
+    )
+    truth = Answers(before.outputs, before.scores, ["?" if i < 5 else int(y) for i, y in enumerate(before.labels)])
+
+    report = assess(batch(1), batch(2), types={"order": "identifier"}, before=truth, after=odd, classes=[0, 1])
+
+    assert "100 of 800 answers are no number or of no known class" in report.parts["scores"].reason
+    assert report.evidence["estimated_performance"]["n_current"] == 689
+    assert report.evidence["estimated_performance"]["n_holdout"] == 1495
+
+
 def test_the_report_and_its_verdicts_are_recomputed_from_json():
     report = moved()
     again = DriftReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False)))

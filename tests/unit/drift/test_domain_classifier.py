@@ -140,6 +140,17 @@ def test_large_tables_are_sampled_the_same_way_each_time():
     assert (first["rows_reference"], first["rows_current"]) == (500, 500)
 
 
+def test_of_a_very_wide_table_fewer_rows_are_weighed():
+    def wide(seed):
+        values = np.random.default_rng(seed).normal(size=(1200, 600))
+        return pa.table({f"c{i}": values[:, i] for i in range(600)})
+
+    evidence = tell_apart(wide(1), wide(2))
+
+    assert evidence["rows_reference"] == 1000
+    assert judge_classifier(evidence).is_pass
+
+
 def test_only_the_columns_asked_for_are_weighed():
     assert judge_classifier(tell_apart(batch(1), batch(2, shift=1.0), columns=["x0", "x1"])).is_pass
 
