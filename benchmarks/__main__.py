@@ -23,6 +23,7 @@ NAMES = (
     "feature_http",
     "feature_feast",
     "validation",
+    "row_checker",
     "drift",
 )
 

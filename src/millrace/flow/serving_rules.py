@@ -122,10 +122,15 @@ class BundleRules:
         if self._checker.is_clean(row):
             return None
         found = self._checker.check(row)
-        flags = [
-            f"{finding.rule.text}; {finding.observed}" for finding in found.findings() if finding.rule.action == "flag"
-        ]
-        return RowVerdict([self._names[rule.number] for rule in found.broken], found.errors(where), flags)
+        broken = found.findings()
+        # Values were read as the model's kinds before this: rules alone can reject.
+        errors = [each.error(_place(where, each.rule.column)) for each in broken if each.rule.action == "reject"]
+        flags = [f"{each.rule.text}; {each.observed}" for each in broken if each.rule.action == "flag"]
+        return RowVerdict([self._names[rule.number] for rule in found.broken], errors, flags)
+
+
+def _place(where: str, column: str | None) -> str:
+    return where if column is None else f"{where}.{column}"
 
 
 def _suite(wiring: Wiring, given: Any) -> Suite | None:

@@ -23,13 +23,15 @@ def judge_rows(reader: InputReader, rows: Rows, metrics: Metrics) -> list[Sequen
     rules = reader.rules
     if rules is None:
         return [_NOTHING] * len(rows.values)
+    names = reader.names
     flags: list[Sequence[str]] = []
     errors: list[MillraceError] = []
     refused = 0
     for place, values in enumerate(rows.values):
-        row = dict(zip(reader.names, values, strict=True))
+        row = dict(zip(names, values, strict=True))
         verdict = rules.judge(row, row_place(place, rows.is_batch))
-        metrics.coerced.update(rows.coerced[place].keys())
+        if rows.coerced[place]:
+            metrics.coerced.update(rows.coerced[place].keys())
         if verdict is None:
             metrics.rows["passed"] += 1
             flags.append(_NOTHING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
@@ -15,12 +14,10 @@ from millrace.validation.engine import compile_rule
 from millrace.validation.parameters import parameter_names
 from millrace.validation.result import ExpectationResult
 from millrace.validation.row_backend import RowBackend
-from millrace.validation.row_checker import ROW_RULES
+from millrace.validation.row_checker import ROW_RULES, columns_of
 from millrace.validation.row_result import NotJudged
 from millrace.validation.row_types import form_of
 from millrace.validation.suite import Expectation, Suite
-
-_ONE_COLUMN = ("column", "column_A", "column_B")
 
 
 def request_rules(suite: Suite, types: Mapping[str, pa.DataType]) -> tuple[Suite, list[NotJudged]]:
@@ -38,13 +35,6 @@ def request_rules(suite: Suite, types: Mapping[str, pa.DataType]) -> tuple[Suite
         else:
             left.append(NotJudged(number, demand(rule.type, rule.kwargs), why))
     return Suite(suite.name, kept, suite.meta, suite.id, place=suite.place), left
-
-
-def columns_of(rule: Expectation) -> list[str]:
-    """The columns that a rule is about, those of its condition left out."""
-    named: list[Any] = [rule.kwargs.get(key) for key in _ONE_COLUMN]
-    named += list(rule.kwargs.get("column_list") or ())
-    return [name for name in named if isinstance(name, str)]
 
 
 def _why_not(rule: Expectation, schema: Batch) -> str | None:

@@ -17,7 +17,7 @@ from millrace.validation.describe import demand
 from millrace.validation.engine import compile_rule, validate
 from millrace.validation.expression import ROWS, column, count_if
 from millrace.validation.parameters import parameter_names
-from millrace.validation.result import ExpectationResult, ValidationResult
+from millrace.validation.result import ValidationResult
 from millrace.validation.row_backend import RowBackend
 from millrace.validation.row_code import RowCode, RowColumn
 from millrace.validation.row_result import Action, NotJudged, RowFinding, RowResult, RowRule
@@ -72,10 +72,23 @@ _Judge = Callable[[Mapping[str, Any]], "tuple[int, ...] | None"]
 
 
 @dataclass(frozen=True, slots=True)
+class _Plan:
+    """The rules for rows of certain columns and types.
+
+    `judge` is their code, `by_value` the rules it judges by what the values are. `is_general` when the code itself
+    knows the rows it holds for: where a value is not of the type that is asked for, another of its kind may be.
+    """
+
+    judge: _Judge
+    by_value: frozenset[int]
+    is_general: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Route:
     """What is done with rows whose columns and Python types are these."""
 
-    judge: _Judge
+    plan: _Plan
     coercions: Sequence[tuple[str, Target]] = ()
 
 
@@ -141,18 +154,25 @@ class RowChecker:
             self._expectations.append(expectation)
             action = _action(expectation, policy)
             self.rules.append(RowRule(number, text, expectation.type, expectation.column, expectation.severity, action))
+        self._columns = [columns_of(expectation) for expectation in self._expectations]
+        is_conditional = any(expectation.kwargs.get("row_condition") for expectation in self._expectations)
         self._targets = targets(self._expectations, self.types) if policy == "coerce" else {}
-        self._routes: dict[tuple[Any, ...], _Route | None] = {}
-        self._judges: dict[tuple[Any, ...], _Judge] = {}
+        # Columns whose types the rules depend on; None where that may be any.
+        self._read = None if is_conditional else {*self._targets, *(name for names in self._columns for name in names)}
+        self._has_logged = any(rule.action == "log" for rule in self.rules)
+        self._places = {rule.number: place for place, rule in enumerate(self.rules)}
+        # By names, the code that fitted the last row of them; by names and Python types; by names and Arrow types.
+        self._last: dict[tuple[Any, ...], _Judge] = {}
+        self._routes: dict[tuple[Any, ...], _Route] = {}
+        self._plans: dict[tuple[Any, ...], _Plan] = {}
 
     def check(self, row: Mapping[str, Any]) -> RowResult:
         """What the rules find in a row, a mapping from column to value. Never raises on what the row holds."""
-        route = self._routes.get((tuple(row), tuple(map(type, row.values()))))
-        if route is not None and not route.coercions:
-            broken = route.judge(row)
-            if broken == ():
-                return RowResult(row)
-        return self._check_closely(row)
+        judge = self._last.get(tuple(row))
+        broken = None if judge is None else self._run(judge, row)
+        if broken is None:
+            return self._check_closely(row)
+        return self._result(row, broken) if broken else RowResult(row)
 
     def check_rows(self, rows: Iterable[Mapping[str, Any]]) -> list[RowResult]:
         """`check` of each row of a micro-batch."""
@@ -161,12 +181,9 @@ class RowChecker:
 
     def is_clean(self, row: Mapping[str, Any]) -> bool:
         """Whether a row, as it is, breaks no rule: the shortest way to know."""
-        route = self._routes.get((tuple(row), tuple(map(type, row.values()))))
-        if route is not None and not route.coercions:
-            broken = route.judge(row)
-            if broken is not None:
-                return not broken
-        return self._check_closely(row).is_clean
+        judge = self._last.get(tuple(row))
+        broken = None if judge is None else self._run(judge, row)
+        return self._check_closely(row).is_clean if broken is None else not broken
 
     def _check_closely(self, given: Mapping[str, Any]) -> RowResult:
         row, route = self._route(given)
@@ -180,13 +197,28 @@ class RowChecker:
                     uncoerced[name] = target
                 else:
                     coerced[name], row[name] = row[name], value
-        broken = None if coerced else self._run(route.judge, row)
+        plan = route.plan
+        broken = None if coerced or not plan.is_general else self._run(plan.judge, row)
+        if broken is None:  # a number out of its range, a time with a zone: the same Python type, and another of Arrow
+            plan = self._plan_of(row)
+            broken = self._run(plan.judge, row)
+        if plan.is_general and not route.coercions and row is given:
+            self._last[tuple(row)] = plan.judge
         if broken is None:
-            broken = self._judge_exactly(row)
+            broken = self._judge_slowly(row)
+        return self._result(row, broken, coerced, uncoerced)
+
+    def _result(
+        self,
+        row: Mapping[str, Any],
+        broken: Sequence[int],
+        coerced: Mapping[str, Any] | None = None,
+        uncoerced: Mapping[str, Target] | None = None,
+    ) -> RowResult:
         rules = [self.rules[place] for place in broken]
-        if any(rule.action == "log" for rule in rules):
+        if self._has_logged and any(rule.action == "log" for rule in rules):
             self._log(row, [rule for rule in rules if rule.action == "log"])
-        return RowResult(row, rules, coerced, uncoerced, self._explain)
+        return RowResult(row, rules, coerced or {}, uncoerced or {}, self._explain)
 
     def _route(self, given: Mapping[str, Any]) -> tuple[Mapping[str, Any], _Route]:
         """The row in plain values, and its route."""
@@ -197,26 +229,21 @@ class RowChecker:
         if route is None:
             wrong = [(name, to) for name, to in self._targets.items() if name in row]
             wrong = [(name, to) for name, to in wrong if type(row[name]) not in ACCEPTED[to]]
-            route = _Route(self._judge_of(row), wrong)
-            if len(self._routes) >= _MOST_ROUTES:
-                self._routes.clear()  # rows of ever new columns: somebody plays with us
-            self._routes[key] = route
+            if len(self._routes) >= _MOST_ROUTES:  # rows of ever new columns: somebody plays with us
+                self._routes.clear()
+                self._last.clear()
+            route = self._routes[key] = _Route(self._plan_of(row), wrong)
         return row, route
 
-    def _judge_exactly(self, row: Mapping[str, Any]) -> tuple[int, ...]:
-        """The broken rules of a row that its route does not fit: a number out of range, a time with a zone."""
-        broken = self._run(self._judge_of(row), row)
-        return broken if broken is not None else self._judge_slowly(row)
-
-    def _judge_of(self, row: Mapping[str, Any]) -> _Judge:
+    def _plan_of(self, row: Mapping[str, Any]) -> _Plan:
         forms = {name: form_of(value, self.types.get(name)) for name, value in row.items()}
         key = tuple((name, form.arrow, form.python, form.is_declared) for name, form in forms.items())
-        judge = self._judges.get(key)
-        if judge is None:
-            if len(self._judges) >= _MOST_ROUTES:
-                self._judges.clear()
-            judge = self._judges[key] = self._compile(forms, row)
-        return judge
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _MOST_ROUTES:
+                self._plans.clear()
+            plan = self._plans[key] = self._compile(forms, row)
+        return plan
 
     def _run(self, judge: _Judge, row: Mapping[str, Any]) -> tuple[int, ...] | None:
         try:
@@ -229,39 +256,45 @@ class RowChecker:
         results = self._ask(self._expectations, row).results
         return tuple(place for place, result in enumerate(results) if not result.success)
 
-    def _compile(self, forms: Mapping[str, Form], row: Mapping[str, Any]) -> _Judge:
+    def _compile(self, forms: Mapping[str, Form], row: Mapping[str, Any]) -> _Plan:
         columns = {name: form.column() for name, form in forms.items()}
-        types = {name: form.arrow for name, form in forms.items()}
-        batch = Batch(RowBackend(types, columns, row))
+        batch = Batch(RowBackend({name: form.arrow for name, form in forms.items()}, columns, row))
         code = RowCode(columns)
-        tests = []
+        for name in columns:
+            if self._read is None or name in self._read:
+                code.value(column(name))  # whatever a rule makes of its type: the code holds for this one only
+        tests: list[tuple[int, str]] = []
+        by_value = []
         for place, expectation in enumerate(self._expectations):
-            test = self._test(code, batch, expectation)
+            test, is_share = self._test(code, batch, expectation)
             if test is None:
-                # It depends on the types alone; the code then only holds for values of those.
                 test = str(not self._ask([expectation], row).results[0].success)
-                if expectation.column in columns:
-                    code.value(column(expectation.column))
+            if is_share:
+                by_value.append(place)
             if test != "False":
                 tests.append((place, test))
         code.line("broken = ()")
         for place, test in tests:
             code.line(f"if {test}: broken += ({place},)")
-        return code.build("broken")
+        is_general = all(form.is_declared for name, form in forms.items() if name in self.types)
+        return _Plan(code.build("broken"), frozenset(by_value), is_general)
 
-    def _test(self, code: RowCode, batch: Batch, expectation: Expectation) -> str | None:
-        """Code of whether a row breaks a rule; None where its values do not matter."""
+    def _test(self, code: RowCode, batch: Batch, expectation: Expectation) -> tuple[str | None, bool]:
+        """Code of whether a row breaks a rule, and whether that is a matter of its values and nothing else.
+
+        The code is None where the types of the values decide.
+        """
         if parameter_names(expectation.kwargs):  # a parameter may be the time of asking
-            return self._slow_test(code, expectation)
+            return self._slow_test(code, expectation), False
         check = compile_rule(batch, expectation)
         if not isinstance(check, Check) or not check.figures:
-            return None
+            return None, False
         if not isinstance(check.rows, Rows) or not _is_share(check, check.rows):
-            return self._slow_test(code, expectation)
+            return self._slow_test(code, expectation), False
         if expectation.kwargs.get("mostly") == 0:
-            return "False"
+            return "False", True
         condition = "" if check.where is None else f"{code.is_true(check.where)} and "
-        return f"{condition}{code.is_true(check.rows.unexpected)}"
+        return f"{condition}{code.is_true(check.rows.unexpected)}", True
 
     def _slow_test(self, code: RowCode, expectation: Expectation) -> str:
         """Code that asks the engine, for a rule that is more than a share of rows."""
@@ -279,9 +312,14 @@ class RowChecker:
         return RowBackend({name: form.arrow for name, form in forms.items()}, columns, row)
 
     def _explain(self, row: Mapping[str, Any], broken: Sequence[RowRule]) -> list[RowFinding]:
-        rules = [self._expectations[self.rules.index(rule)] for rule in broken]
-        results = self._ask(rules, row).results
-        return [RowFinding(rule, _observed(result)) for rule, result in zip(broken, results, strict=True)]
+        places = [self._places[rule.number] for rule in broken]
+        by_value = self._plan_of(row).by_value
+        texts = {place: _seen(row, self._columns[place]) for place in places if place in by_value}
+        others = [place for place in places if place not in texts]
+        if others:
+            results = self._ask([self._expectations[place] for place in others], row).results
+            texts |= {place: result.observed for place, result in zip(others, results, strict=True)}
+        return [RowFinding(rule, texts[place]) for rule, place in zip(broken, places, strict=True)]
 
     def _log(self, row: Mapping[str, Any], rules: Sequence[RowRule]) -> None:
         for finding in self._explain(row, rules):
@@ -301,17 +339,22 @@ def _is_share(check: Check, rows: Rows) -> bool:
     return check.recount is None and len(others) <= 1 and all(figure.op == "count_if" for figure in others)
 
 
-def _observed(result: ExpectationResult) -> str:
-    """What was seen in the one row, in a few words."""
-    found = result.result.get("partial_unexpected_list")
-    if result.problem is not None or not found:
-        return result.observed
-    value = found[0]
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} is {_shown(each)}" for name, each in value.items())
-    return f"it is {_shown(value)}"
+def columns_of(expectation: Expectation) -> list[str]:
+    """The columns that a rule is about, those of its condition left out."""
+    kwargs = expectation.kwargs
+    named: list[Any] = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
+    if not expectation.type.startswith("expect_table_"):
+        named += list(kwargs.get("column_list") or ())
+    return [name for name in named if isinstance(name, str)]
+
+
+def _seen(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What the values of a rule's columns are, in a few words."""
+    if len(names) == 1:
+        return f"it is {_shown(row[names[0]])}"
+    return ", ".join(f"{name} is {_shown(row[name])}" for name in names)
 
 
 def _shown(value: Any) -> str:
-    text = "missing" if value is None else repr(value)
+    text = "missing" if value is None or value != value else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

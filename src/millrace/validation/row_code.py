@@ -42,13 +42,15 @@ class RowColumn:
     missing : {"never", "maybe", "always"}
         Whether it may be None.
     guard : str
-        A Python condition on ``{value}`` under which the code holds; a row that breaks it is left to others. Empty
-        for none.
+        A Python condition on ``{value}``, beside its type, under which the code holds. Empty for none.
+    is_float : bool
+        Whether the value stands for a float, so that NaN is missing.
     """
 
     kind: type
     missing: Missing = "never"
     guard: str = ""
+    is_float: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,18 +260,19 @@ class RowCode:
 
     def _column(self, name: str) -> _Value:
         about = self._columns[name]
+        found = self._kept(f"row[{self._once(('column', name), name)}]", "maybe" if about.is_float else about.missing)
+        code = found.code
         if about.missing == "always":
+            self.line(f"if {code} is not None: return None")
             return _Value("None", "always")
-        is_float = issubclass(about.kind, float)
-        read = f"row[{self._once(('column', name), name)}]"
-        kept = self._kept(read, "maybe" if is_float else about.missing)
-        found = replace(kept, is_time=issubclass(about.kind, date), is_float=is_float, is_whole=about.kind is int)
+        fits = f"{code}.__class__ is {self._once(('type', about.kind), about.kind)}"
         if about.guard:
-            is_there = f"{found.code} is not None and " if about.missing == "maybe" else ""
-            self.line(f"if {is_there}not ({about.guard.format(value=found.code)}): return None")
-        if is_float:
-            self.line(f"if {found.code} != {found.code}: {found.code} = None")
-        return found
+            fits += f" and ({about.guard.format(value=code)})"
+        self.line(f"if {f'{code} is not None and ' if about.missing == 'maybe' else ''}not ({fits}): return None")
+        if about.is_float and about.kind is float:
+            self.line(f"if {code} != {code}: {code} = None")
+        is_whole = about.kind is int and not about.is_float
+        return replace(found, is_time=issubclass(about.kind, date), is_float=about.is_float, is_whole=is_whole)
 
     def _moment(self, expr: Expr) -> _Value:
         """A time or date as a time in UTC, which compares with every other."""

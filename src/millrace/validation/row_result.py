@@ -77,7 +77,7 @@ class RowFinding:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost more than the rules do
 class RowResult:
     """A row, judged.
 

@@ -46,15 +46,15 @@ class Form:
         missing: Missing = "maybe" if self.is_declared else "never"
         if types.is_integer(self.arrow):
             low, high = _range(self.arrow)
+            low = low if self.is_declared or types.is_signed_integer(self.arrow) else 2**63  # smaller ones have another
             return RowColumn(int, missing, f"{low} <= {{value}} <= {high}")
-        if types.is_floating(self.arrow):
+        if types.is_floating(self.arrow) and self.python is int:
             # A whole number where a float is declared; the second test is dear, and seldom needed.
-            small = f"-{_EXACT} <= {{value}} <= {_EXACT}"
-            guard = f"{small} or float({{value}}) == {{value}}" if self.python is int else ""
-            return RowColumn(float, missing, guard)
+            guard = f"-{_EXACT} <= {{value}} <= {_EXACT} or float({{value}}) == {{value}}"
+            return RowColumn(int, missing, guard, is_float=True)
         if types.is_timestamp(self.arrow):
             return RowColumn(datetime, missing, f"{{value}}.tzinfo is {'' if self.arrow.tz is None else 'not '}None")
-        return RowColumn(self.python, missing)
+        return RowColumn(self.python, missing, is_float=types.is_floating(self.arrow))
 
 
 def form_of(value: Any, declared: pa.DataType | None) -> Form:
