@@ -64,6 +64,8 @@ def as_series(label: str, column: pa.ChunkedArray) -> pl.Series:
         column = column.cast(column.type.value_type)
     if types.is_null(column.type):
         return pl.Series(label, [None] * len(column), dtype=pl.Float64)
+    if types.is_decimal256(column.type):
+        column = column.cast(pa.decimal128(38, column.type.scale))  # Polars knows no wider ones
     series = pl.Series(label, pl.from_arrow(column))
     if series.dtype.is_float():
         return series.fill_nan(None)

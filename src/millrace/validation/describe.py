@@ -154,6 +154,14 @@ def observed(kind: str, result: Mapping[str, Any]) -> str:
     if "missing_rows" in details:
         wrong, percent = result["unexpected_count"], result["unexpected_percent"]
         return f"{wrong:,} rows ({percent:.3g} %) of one have no equal in the other"
+    if "element_count" not in result and ("unexpected_count" in result or "missing_count" in result):
+        parts = [("unexpected", "not of the set"), ("missing", "not there")]
+        found = [
+            f"{result[f'{what}_count']:,} {words}: {_listed(result.get(f'partial_{what}_list'))}"
+            for what, words in parts
+            if result.get(f"{what}_count")
+        ]
+        return "; ".join(found) or "the sets are equal"
     if "unexpected_count" in result:
         return _unexpected(result, _BROKEN.get(kind, "are not"))
     if "mismatched" in details:

@@ -44,6 +44,8 @@ def open_batch(data: Any) -> Backend:
         return PolarsBackend(SpooledColumns(data))
     if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
         return PolarsBackend(of_pandas(data))
+    if isinstance(data, pl.DataFrame) and pl.Object in data.dtypes:
+        return PolarsBackend(of_mapping({c.name: c.to_list() if c.dtype == pl.Object else c.to_arrow() for c in data}))
     if isinstance(data, Mapping):
         try:
             return PolarsBackend(of_mapping(data))

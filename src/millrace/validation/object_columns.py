@@ -46,7 +46,18 @@ class ObjectColumns:
         return pl.DataFrame([self._converted(name) for name in names]).lazy()
 
     def known(self, figure: Expr) -> tuple[bool, Any]:
-        """The number of rows."""
+        """The number of rows, and the bounds of values that stay Python's.
+
+        Raises CannotCheck for values that do not compare.
+        """
+        if figure.op in ("min", "max") and figure.args[0].op == "column":
+            name = figure.args[0].args[0]
+            self._converted(name)
+            if name in self.mixed:
+                try:
+                    return True, self.mixed[name].extreme(figure.op)
+                except TypeError as error:
+                    raise CannotCheck(f"the column '{name}' has no {figure.op}: {error}") from error
         return figure == ROWS, self.rows
 
     def refuse_damage(self, names: Iterable[str]) -> None:
@@ -92,7 +103,7 @@ def as_array(values: Any) -> pa.Array | pa.ChunkedArray:
         # Arrow takes zoned times by a way that pandas warns of.
         moments = pa.array(values.dt.tz_convert("UTC").dt.tz_localize(None), from_pandas=True)
         return moments.cast(pa.timestamp(moments.type.unit, "UTC"))
-    array = pa.array(values, from_pandas=True)
+    array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, from_pandas=True)
     if isinstance(array.type, pa.BaseExtensionType):
         # A UUID, a period: its storage is not what its user sees.
         raise pa.ArrowNotImplementedError(f"{array.type} has no plain form")

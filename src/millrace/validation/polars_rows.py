@@ -267,10 +267,9 @@ def by_value(values: pl.Expr, function: Callable[[Any], Any], dtype: pl.DataType
     """`function` of every value that is there, called once for each distinct one of a chunk of rows."""
 
     def run(series: pl.Series) -> pl.Series:
-        try:
-            keys = series.drop_nulls().unique()
-        except pl.exceptions.InvalidOperationError:
+        if series.dtype.is_nested() or series.dtype == pl.Object:
             return pl.Series(series.name, [_answer(function, one) for one in series.to_list()], dtype=dtype)
+        keys = series.drop_nulls().unique()
         answers = pl.Series([function(key) for key in keys.to_list()], dtype=dtype)
         return series.replace_strict(keys, answers, default=None, return_dtype=dtype)
 

@@ -42,6 +42,10 @@ class MixedValues:
     values: list[Any]
     equal: list[int]
 
+    def extreme(self, op: str) -> Any:
+        """The least or the greatest value, None of none. Raises TypeError for values that do not compare."""
+        return (min if op == "min" else max)(self.values, default=None)
+
     @property
     def type_name(self) -> str:
         """The types, such as ``int and str``."""
@@ -141,8 +145,13 @@ def _alike(pattern: str, escape: str | None) -> Callable[[Any], bool]:
 
 
 def text_of(value: Any) -> str:
-    """A value as text; bytes are UTF-8. Raises UnicodeDecodeError."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """A value as text; bytes are UTF-8. Raises ValueError for bytes that are not."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{value!r} is no UTF-8 text") from error
 
 
 _FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from millrace.core.errors import DataError
@@ -71,7 +73,13 @@ def test_values_of_several_types_have_no_figure(rule):
 
     assert (result.success, "needs numbers" in result.problem) == (False, True)
     assert "holds bool and float and int and str such as 1" in result.problem
-    assert "values of several types have no max" in run("column_max_to_be_between", "m", 0, 10).problem
+    assert "the column 'm' has no max" in run("column_max_to_be_between", "m", 0, 10).problem
+
+
+def test_values_that_compare_have_a_least_and_a_greatest():
+    assert run("column_max_to_be_between", "t", 8, 8).success
+    assert run("column_min_to_be_between", "t", 1, 1).success
+    assert not run("column_min_to_be_between", "t", 2).success
 
 
 def test_values_of_other_types_are_what_they_are():
@@ -139,3 +147,35 @@ def test_one_broken_column_spoils_no_other_rule():
     )
 
     assert [one.success for one in validate(FRAME, suite).results] == [False, True, False, True]
+
+
+def test_lists_and_objects_have_texts_and_missing_values():
+    table = pa.table({"list": [[1], None, [1, 2]], "struct": [{"a": 1}, {"a": 2}, None]})
+    objects = pl.DataFrame(
+        {"o": pl.Series([uuid.UUID(int=1), None, uuid.UUID(int=1)], dtype=pl.Object), "n": [1, 2, 3]}
+    )
+
+    assert wrong("column_value_lengths_to_equal", "list", 3, data=table) == [[1, 2]]
+    assert run("column_values_to_not_be_null", "struct", data=table).result["partial_unexpected_index_list"] == [2]
+    assert len(wrong("column_values_to_be_unique", "o", data=objects)) == 2
+    assert run("column_max_to_be_between", "n", 3, 3, data=objects).success
+
+
+def test_bytes_that_are_no_text_have_no_length():
+    result = run("column_value_lengths_to_equal", "b", 1, data={"b": [b"a", b"\xff"]})
+
+    assert (result.success, "is no UTF-8 text" in result.problem) == (False, True)
+
+
+def test_decimals_wider_than_the_engine_knows_are_read_where_they_fit():
+    for value, fits in ((Decimal("1.5"), True), (Decimal(10) ** 60, False)):
+        table = pa.table({"d": pa.array([value], pa.decimal256(70, 2))})
+        result = run("column_max_to_be_between", "d", 0, 10**61, data=table)
+        assert result.success is fits, result.problem
+        assert fits or "cannot be read" in result.problem
+
+
+def test_sets_that_differ_are_told_in_words():
+    result = run("column_distinct_values_to_equal_set", "n", [1, 2, 3, 4, 5, 6, 9])
+
+    assert result.observed == "2 not of the set: 7, 8; 1 not there: 9"
