@@ -13,7 +13,7 @@ import pyarrow as pa
 from millrace.core.errors import DataError, did_you_mean
 from millrace.core.ids import canonical_json, digest_json
 from millrace.drift.categorical import Levels
-from millrace.drift.columns import Family, Kind, check_declared, each_column, kind_of, moments, read_column
+from millrace.drift.columns import Family, Kind, check_declared, each_column, kind_of, moments, read_column, suits
 from millrace.drift.numeric import Steps, steps_of
 from millrace.drift.profile_json import column_from_json, column_to_json, read_profile_json
 
@@ -193,13 +193,15 @@ class ReferenceProfile:
 def _profile_column(table: pa.Table, name: str, declared: str | None) -> ColumnProfile:
     values = table.column(table.schema.get_all_field_indices(name)[0])
     kind = kind_of(values.type, declared)
+    unread = read_column(name, values, "untestable", declared)
+    missing = unread.missing
+    if declared is not None and not suits(declared, unread.family):
+        return ColumnProfile(name, unread.type, unread.family, kind, declared, unread.present, missing)
     try:
         column = read_column(name, values, kind, declared)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        missing = values.null_count
-        unread = read_column(name, values, "untestable", declared)
         return ColumnProfile(
-            name, unread.type, unread.family, kind, declared, len(values) - missing, missing,
+            name, unread.type, unread.family, kind, declared, unread.present, missing,
             error=f"{type(error).__name__}: {error}",
         )  # fmt: skip
     steps, levels, distinct = None, column.levels, None
