@@ -4,10 +4,19 @@ import datetime
 import sqlite3
 
 import polars as pl
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 
 from millrace.testing.validation_backend import ValidationBackendContract
+from millrace.testing.validation_tables import (
+    conditioned_rules,
+    measured,
+    measured_rules,
+    ordered_rules,
+    tricky,
+    tricky_rules,
+)
 from servers import place, postgres_server  # noqa: F401 - fixtures
 from spark_session import spark  # noqa: F401 - a fixture
 
@@ -48,6 +57,43 @@ class TestParquet(ValidationBackendContract):
             return tmp_path / "rows.parquet"
 
         return write
+
+
+def put_csv(folder):
+    def write(table):
+        csv.write_csv(table, folder / "rows.csv")
+        return folder / "rows.csv"
+
+    return write
+
+
+def test_csv_gives_the_same_as_far_as_it_has_types(tmp_path):
+    # A CSV file has no NaN beside a missing value, no empty text beside one, no decimals and no zones.
+    kept = {"row", "whole", "small", "code", "group", "flag", "day", "nowhere"}
+    rules = [
+        (kind, kwargs)
+        for kind, kwargs in [*tricky_rules(), *conditioned_rules(), *ordered_rules()]
+        if kwargs.get("column") in kept and ("row_condition" not in kwargs or "text" not in kwargs["row_condition"])
+    ]
+    assert len(rules) > 100
+    contract = ValidationBackendContract()
+
+    contract.compare(
+        put_csv(tmp_path), tricky().select([name for name in tricky().column_names if name in kept]), rules
+    )
+    contract.compare(put_csv(tmp_path), measured(), measured_rules())
+
+
+def test_pandas_own_types_give_the_same_where_they_hold_the_same_values():
+    kept = {"row", "real", "endless", "single", "text", "code", "at", "zoned", "group", "nowhere"}
+    rules = [
+        (kind, kwargs)
+        for kind, kwargs in [*tricky_rules(), *ordered_rules()]
+        if kwargs.get("column") in kept and kwargs.get("type_") is None
+    ]
+    table = tricky().select([name for name in tricky().column_names if name in kept])
+
+    ValidationBackendContract().compare(lambda table: table.to_pandas(), table, rules)
 
 
 class TestSqlite(ValidationBackendContract):
