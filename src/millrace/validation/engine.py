@@ -53,6 +53,9 @@ RULES = {
     **QUERY_RULES,
 }
 
+_UNFORESEEN = (TypeError, ValueError, ArithmeticError, LookupError)
+"""What a value or an argument that nobody thought of raises inside a rule: that rule fails, the others go on."""
+
 
 def validate(
     data: Any,
@@ -156,7 +159,7 @@ class Figures:
             if id(check) not in self.broken:
                 try:
                     findings[id(check)] = check.finish(self.of(check))
-                except (CannotCheck, TypeError, ValueError, ArithmeticError) as error:
+                except (CannotCheck, *_UNFORESEEN) as error:
                     self.broken[id(check)] = str(error)
         if id(count) in self.broken:
             raise DataError(
@@ -169,7 +172,7 @@ class Figures:
     def _more(self, check: Check) -> Sequence[Expr]:
         try:
             return check.recount(self.of(check)) if check.recount is not None else ()
-        except CannotCheck as error:
+        except (CannotCheck, *_UNFORESEEN) as error:
             self.broken[id(check)] = str(error)
             return ()
 
@@ -233,6 +236,8 @@ def compile_rule(
         return ExpectationResult(rule, False, {}, str(reason))
     except CannotCheck as reason:
         return ExpectationResult(rule, False, {}, str(reason), is_unsupported=str(reason).startswith("unsupported"))
+    except _UNFORESEEN as error:
+        return _result(rule, None, f"{type(error).__name__}: {error}")
     return check
 
 

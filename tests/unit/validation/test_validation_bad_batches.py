@@ -4,6 +4,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.data.csv_file import read_csv
+from millrace.validation import engine
+from millrace.validation.check import Check
 from millrace.validation.engine import validate
 from millrace.validation.suite import Expectation, Suite
 
@@ -190,3 +192,25 @@ def test_a_rule_written_wrong_fails_and_says_so(people):
         "the rule is not written right: it needs min_value or max_value; "
         "it takes no min_vale: did you mean 'min_value'?"
     )
+
+
+def test_a_rule_that_breaks_inside_fails_and_spoils_no_other(people, monkeypatch):
+    def raises(*_):
+        raise KeyError("nobody thought of it")
+
+    def breaks_later(batch, kwargs):
+        return Check(raises, recount=None)
+
+    monkeypatch.setitem(engine.RULES, "expect_column_to_exist", raises)
+    monkeypatch.setitem(engine.RULES, "expect_column_values_to_be_unique", breaks_later)
+    rules = (
+        Suite("three")
+        .expect_column_to_exist("age")
+        .expect_column_values_to_be_unique("age")
+        .expect_column_values_to_not_be_null("age")
+    )
+
+    found = validate(people, rules).results
+
+    assert [one.success for one in found] == [False, False, True]
+    assert all("nobody thought of it" in one.problem for one in found[:2])
