@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from gx_oracle import differences, gx, gx_results, gx_suite, our_results, problem_of
+from gx_oracle import differences, gx, gx_results, gx_suite, is_close, our_results, problem_of
 
 from millrace.adapters.sql_validation import open_sql
 from millrace.validation.engine import validate
@@ -173,6 +173,64 @@ def test_parameters_have_the_values_of_gx(text, parameters):
         found = NoValue
 
     assert found == wanted
+
+
+def distribution(rng):
+    count = rng.randint(1, 4)
+    drawn = [rng.choice([0, 1, 2, 3]) for _ in range(count)]
+    weights = [weight / sum(drawn) for weight in drawn] if sum(drawn) else [1 / count] * count
+    kind = rng.random()
+    if kind < 0.25:
+        return {"bucketize_data": rng.choice([True, False])}
+    if kind < 0.5:
+        values = rng.sample([0, 1, 1.5, 2, 3, "a", "b", "z"], count)
+        return {"partition_object": {"values": values, "weights": weights}}
+    bins = sorted(rng.sample([-2, -1, 0, 0.5, 1, 2, 3, 5], count + 1))
+    bins[0] = rng.choice([bins[0], bins[0], -INF])
+    bins[-1] = rng.choice([bins[-1], bins[-1], INF])
+    if rng.random() < 0.2:
+        tails = {"tail_weights": [0.1, 0.1], "weights": [0.8 * weight for weight in weights]}
+        return {"partition_object": {"bins": bins, **tails}}
+    return {"partition_object": {"bins": bins, "weights": weights}}
+
+
+def partitions(result):
+    """Both partitions as plain lists, None for what is no number."""
+    details = result["result"].get("details", {})
+    texts = {"Infinity": INF, "-Infinity": -INF}
+    return {
+        (part, key): [None if each != each else texts.get(each, each) for each in values]
+        for part, lists in details.items()
+        for key, values in lists.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_divergences_and_their_partitions_are_those_of_gx(seed):
+    rng = random.Random(seed)
+    rows = rng.randint(1, 30)
+    pools = {
+        "x": [0, 1, 1.5, 2, 3, 7, NAN, INF, -1],
+        "i": [0, 1, 2, 3, 5],
+        "s": ["a", "b", "c", None],
+        "f": [True, False],
+    }
+    made = pd.DataFrame({name: [rng.choice(pool) for _ in range(rows)] for name, pool in pools.items()})
+    made["y"] = [rng.gauss(0, 1) for _ in range(rows)]
+    rules = []
+    for _ in range(16):
+        more = {"threshold": rng.choice([None, 0, 0.1, 0.5, 2]), **distribution(rng)}
+        more |= {"tail_weight_holdout": rng.choice([0, 0.1, 0.5])} if rng.random() < 0.5 else {}
+        more |= {"internal_weight_holdout": rng.choice([0, 0.1])} if rng.random() < 0.4 else {}
+        kwargs = {"column": rng.choice(list(made.columns)), "partition_object": None, **more}
+        rules.append({"type": "expect_column_kl_divergence_to_be_less_than", "kwargs": kwargs})
+
+    for rule, theirs, ours in zip(rules, gx_results(made, rules), our_results(made, rules), strict=True):
+        assert differences(theirs, ours) == [], rule
+        if problem_of(theirs) is None:
+            found = partitions(ours)
+            for key, values in partitions(theirs).items():
+                assert is_close(values, found[key]), (rule, key)
 
 
 @pytest.fixture(scope="module")

@@ -106,9 +106,7 @@ def _against_bins(batch: Batch, kwargs: Kwargs, partition: Mapping[str, Any]) ->
 def _against_own_bins(batch: Batch, kwargs: Kwargs) -> Check:
     """Bins as numpy's "auto" sets them, from a first pass; the column is compared with itself (GX, for profiling)."""
     column = kwargs["column"]
-    if batch.kind(column) not in ("number", "nothing"):
-        raise CannotCheck(f"{batch.describe(column)}: bins without a partition_object need numbers")
-    values = batch.values(column)
+    values = batch.numbers(column, "a partition of its own")
     present = count_if(is_present(values))
     quarters = [(quantile(values, share, "lower"), quantile(values, share, "higher")) for share in (0, 0.25, 0.75, 1)]
 
@@ -120,6 +118,8 @@ def _against_own_bins(batch: Batch, kwargs: Kwargs) -> Check:
             _nearest(float(found[below]), float(found[above]), share, count)
             for (below, above), share in zip(quarters, (0, 0.25, 0.75, 1), strict=True)
         )
+        if not math.isfinite(high - low):
+            raise CannotCheck(f"the column '{column}' has infinite values: bins need a partition_object")
         number = math.ceil(math.log2(count + 1))
         if upper - lower >= _FLAT:
             width = 2 * (upper - lower) / count ** (1 / 3)

@@ -175,7 +175,7 @@ def test_a_column_without_values_has_no_distribution():
         ("x", {"values": [1], "weights": [0.5]}, {}, "is no distribution"),
         ("x", {"weights": [1]}, {}, "is no distribution"),
         ("s", {"bins": [0, 1], "weights": [1]}, {}, "bins need numbers"),
-        ("s", None, {}, "need numbers"),
+        ("s", None, {}, "needs numbers"),
         ("s", {"values": ["a", "a"], "weights": [0.5, 0.5]}, {}, "names a value twice"),
         ("x", {"bins": [0, 1], "weights": [1]}, {"bucketize_data": False}, "does not go with"),
         ("s", {"values": ["a"], "weights": [1]}, {"internal_weight_holdout": 0.1}, "does not go with"),
