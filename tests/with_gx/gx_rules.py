@@ -46,6 +46,22 @@ def bounds(frame, own=(), name="a"):
     ).filter(lambda kwargs: kwargs.keys() & {"min_value", "max_value"})
 
 
+def numbers_of(frame, own):
+    """min_value and max_value of a figure that is a number whatever the column holds."""
+    return bounds(frame, own, "none")
+
+
+def counts_of(frame, *, is_strict=True):
+    """Bounds of a count: whole numbers, for GX cuts fractions off."""
+    pool = st.integers(-1, 5)
+    optional = {"min_value": pool, "max_value": pool}
+    if is_strict:
+        optional |= {"strict_min": st.booleans(), "strict_max": st.booleans()}
+    return st.fixed_dictionaries({}, optional=optional).filter(
+        lambda kwargs: kwargs.keys() & {"min_value", "max_value"}
+    )
+
+
 def members(frame, name="a"):
     """Sets of values: some there, some not."""
     pool = [*present(frame, name), 1, 2.0, "a", "b", True, "2024-01-31", "12"]
@@ -94,6 +110,11 @@ def _figure(own=(), frame=None):
         frame if frame is not None else frames(COMPARABLE),
         lambda made: merged(st.just({"column": "a"}), bounds(made, own)),
     )
+
+
+def _share():
+    """A rule on a share of a column's values."""
+    return Case(frames(), lambda made: merged(st.just({"column": "a"}), numbers_of(made, (0.5, 0.25, 1))))
 
 
 REGEXES = [
@@ -215,13 +236,6 @@ def _divergence(frame):
     )
 
 
-def _counts(frame):
-    """Bounds of a number of columns, which are never strict."""
-    return bounds(frame, (2, 3), "none").map(
-        lambda kwargs: {name: value for name, value in kwargs.items() if not name.startswith("strict")}
-    )
-
-
 CASES = {
     "expect_column_distinct_values_to_be_in_set": Case(
         frames(), lambda made: merged(st.just({"column": "a"}), members(made).map(lambda found: {"value_set": found}))
@@ -267,8 +281,8 @@ CASES = {
             ).map(lambda found: {"value_pairs_set": found}),
         ),
     ),
-    "expect_column_proportion_of_non_null_values_to_be_between": _figure((0.5, 0.25, 1), frames()),
-    "expect_column_proportion_of_unique_values_to_be_between": _figure((0.5, 0.25, 1), frames()),
+    "expect_column_proportion_of_non_null_values_to_be_between": _share(),
+    "expect_column_proportion_of_unique_values_to_be_between": _share(),
     "expect_column_quantile_values_to_be_between": Case(frames((*NUMBERS, "truth")), _quantiles),
     "expect_column_stdev_to_be_between": _figure(frame=frames((*NUMBERS, "truth", "text"))),
     "expect_column_sum_to_be_between": _figure(frame=frames((*NUMBERS, "truth", "text"))),
@@ -276,10 +290,10 @@ CASES = {
         frames(ANY, 2), sure(column=st.sampled_from(["a", "b", "c"]), column_index=st.sampled_from([None, 0, 1, 2]))
     ),
     "expect_column_type_to_be": Case(frames(), sure(column="a", type_=st.sampled_from(TYPES))),
-    "expect_column_unique_value_count_to_be_between": _figure((2, 3), frames()),
-    "expect_column_value_lengths_to_be_between": _map(
-        lambda made: bounds(made, (1, 2, 3), "none"), frames((*TEXTUAL, "mixed", "whole", "none"))
+    "expect_column_unique_value_count_to_be_between": Case(
+        frames(), lambda made: merged(st.just({"column": "a"}), counts_of(made))
     ),
+    "expect_column_value_lengths_to_be_between": _map(counts_of, frames((*TEXTUAL, "mixed", "whole", "none"))),
     "expect_column_value_lengths_to_equal": _map(
         sure(value=st.sampled_from([0, 1, 2])), frames((*TEXTUAL, "mixed", "whole", "none", "bytes"))
     ),
@@ -340,13 +354,13 @@ CASES = {
     ),
     "expect_multicolumn_values_to_be_equal": Case(records, sure(column_list=COLUMN_LIST, **RECORD)),
     "expect_select_column_values_to_be_unique_within_record": Case(records, sure(column_list=COLUMN_LIST, **RECORD)),
-    "expect_table_column_count_to_be_between": Case(frames(ANY, 2), _counts),
+    "expect_table_column_count_to_be_between": Case(frames(ANY, 2), lambda made: counts_of(made, is_strict=False)),
     "expect_table_column_count_to_equal": Case(frames(ANY, 2), sure(value=st.integers(0, 3))),
     "expect_table_columns_to_match_ordered_list": Case(frames(ANY, 2), sure(column_list=NAMES)),
     "expect_table_columns_to_match_set": Case(
         frames(ANY, 2), sure(column_set=NAMES, exact_match=st.sampled_from([None, True, False]))
     ),
-    "expect_table_row_count_to_be_between": Case(frames(ANY, 1), lambda made: bounds(made, (2, 3), "none")),
+    "expect_table_row_count_to_be_between": Case(frames(ANY, 1), counts_of),
     "expect_table_row_count_to_equal": Case(frames(ANY, 1), sure(value=st.integers(0, 5))),
 }
 

@@ -73,7 +73,7 @@ def values_like_none_of_list(batch: Batch, kwargs: Kwargs) -> Check:
 
 def values_are_json(batch: Batch, kwargs: Kwargs) -> Check:
     values = batch.values(kwargs["column"])
-    if batch.kind(kwargs["column"]) in ("text", "other"):
+    if batch.kind(kwargs["column"]) in ("text", "mixed", "other"):
         return on_present(batch, kwargs, negate(holds(values, _IS_JSON)))
     # JSON is text: a number or a time is none, however it looks when it is printed.
     return on_present(batch, kwargs, is_present(values))

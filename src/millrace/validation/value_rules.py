@@ -171,6 +171,9 @@ def members_for(batch: Batch, column: str, value_set: Any) -> list[Any]:
     if kind == "mixed":
         return list(value_set)
     found: list[Any] = []
+    strange = [member for member in value_set if isinstance(member, str) and as_moment(member) is None]
+    if kind == "time" and strange:
+        raise CannotCheck(f"{batch.describe(column)}, and {strange[0]!r} is no time")
     if kind == "text":
         found = [member for member in value_set if isinstance(member, str)]
     elif kind in ("time", "date"):
