@@ -12,7 +12,7 @@ from pyarrow import types
 
 from millrace.validation.backend import CannotCheck, Scopes
 from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
-from millrace.validation.polars_figures import compile_figure, decoded, python_value
+from millrace.validation.polars_figures import compile_figure, decoded, is_far, python_value, spread_around
 from millrace.validation.polars_keys import DenseSet, count_distinct, count_repeated, is_large, repeated_rows
 from millrace.validation.polars_rows import RowCompiler
 from millrace.validation.python_rows import MixedValues
@@ -178,7 +178,22 @@ class PolarsBackend:
                 ).alias(f"f{number}")
                 for number, (where, figure) in enumerate(wanted)
             ]
-            row = _collected(frame.select(selected)).row(0)
+            spreads = [number for number, (_, figure) in enumerate(wanted) if figure.op == "stdev"]
+            means = [
+                compile_figure(compilers[wanted[number][0]], Expr("mean", wanted[number][1].args)).alias(f"m{number}")
+                for number in spreads
+            ]
+            row = list(_collected(frame.select(*selected, *means)).row(0))
+            centers = dict(zip(spreads, row[len(wanted) :], strict=True))
+            far = {number: mean for number, mean in centers.items() if is_far(mean, row[number])}
+            if far:
+                # Parts of a batch are put together with an error that grows with the mean: taken off, there is none.
+                again = [
+                    spread_around(compilers[wanted[number][0]], wanted[number][1], mean).alias(f"s{number}")
+                    for number, mean in far.items()
+                ]
+                for number, value in zip(far, _collected(frame.select(again)).row(0), strict=True):
+                    row[number] = value
         return [
             dense[number].count() if number in dense else python_value(figure, row[number], self._columns.mixed)
             for number, (_, figure) in enumerate(wanted)

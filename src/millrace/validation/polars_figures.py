@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +37,22 @@ def compile_figure(compiler: RowCompiler, figure: Expr) -> pl.Expr:
     if figure.op not in _FIGURES:
         raise CannotCheck(f"unsupported: '{figure.op}' is no figure of a batch")
     return _FIGURES[figure.op](values, *figure.args[1:])
+
+
+def is_far(mean: Any, deviation: Any) -> bool:
+    """Whether values lie so far from zero for their spread that its error shows in the twelfth digit."""
+    if mean is None or deviation is None or not math.isfinite(mean) or not math.isfinite(deviation):
+        return False
+    return bool(abs(mean) > _STEADY * deviation)
+
+
+def spread_around(compiler: RowCompiler, figure: Expr, mean: float) -> pl.Expr:
+    """The standard deviation that `figure` asks for, of values less their mean."""
+    values = compiler.masked(compiler.compile(figure.args[0])).cast(pl.Float64)
+    return (values - mean).std(ddof=1)
+
+
+_STEADY = 1e3
 
 
 _FIGURES: dict[str, Callable[..., pl.Expr]] = {

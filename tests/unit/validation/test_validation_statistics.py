@@ -4,6 +4,7 @@ import math
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -166,3 +167,23 @@ def test_rules_on_the_schema_alone_ask_for_nothing(footer_only):
 
     assert validate(backend, rules).success
     assert [figure.op for asked in backend.asked for figures in asked.values() for figure in figures] == ["rows"]
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e6, 1e9, 1e12])
+def test_a_spread_far_from_zero_is_exact(mean, tmp_path):
+    values = mean + np.random.default_rng(3).normal(0, 1, 30_000)
+    pq.write_table(pa.table({"x": values}), tmp_path / "rows.parquet", row_group_size=1_000)
+
+    result = validate(tmp_path / "rows.parquet", Suite("one").expect_column_stdev_to_be_between("x", 0, 2)).results[0]
+
+    assert result.result["observed_value"] == pytest.approx(float(values.astype(np.longdouble).std(ddof=1)), rel=1e-12)
+
+
+def test_a_spread_of_nothing_is_no_spread(tmp_path):
+    pq.write_table(pa.table({"x": [5.0, 5.0], "one": [1.0, None]}), tmp_path / "rows.parquet")
+    rules = Suite("two").expect_column_stdev_to_be_between("x", 0, 0).expect_column_stdev_to_be_between("one", 0)
+
+    same, one = validate(tmp_path / "rows.parquet", rules).results
+
+    assert (same.success, same.result) == (True, {"observed_value": 0.0})
+    assert (one.success, one.result) == (False, {"observed_value": None})
