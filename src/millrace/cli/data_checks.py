@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from millrace.cli.data_batch import read_batch
+from millrace.cli.data_batch import find_batch, read_batch, read_file
 from millrace.cli.data_reports import add_report, waiting, wanted_reports, write_report, write_reports
 from millrace.cli.options import command
 from millrace.cli.output import has_color, paint, print_json
+from millrace.core.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from millrace.core.verdict import Verdict
     from millrace.validation.result import ValidationResult
 
 _COLORS = {"critical": "red", "warning": "yellow", "info": "dim", "note": "dim"}
@@ -43,6 +45,10 @@ def add_checks(data: Any) -> None:
         metavar="NAME=VALUE",
         help="a suite parameter; the value is JSON, or else text; may be given again",
     )
+    check.add_argument(
+        "--against", metavar="FILE", help="a reference: also look for labels, groups and hours of the day that left it"
+    )
+    check.add_argument("--label", metavar="COLUMN", help="with --against: the column with the classes")
     add_report(check)
     check.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML, a test case for each rule")
 
@@ -57,16 +63,23 @@ def validate(options: argparse.Namespace) -> int:
     settings: dict[str, Any] = {"parameters": dict(options.parameter)} if options.parameter else {}
     with waiting(f"judging {options.batch} by {len(suite.expectations)} rules ..."):
         result = judge(batch, suite, result_format=options.result_format, at=SystemClock().now(), **settings)
+    incidents = _incidents(options)
+    document = result.to_json_dict()
+    if options.against:
+        document["incidents"] = [verdict.to_dict() for verdict in incidents]
     if options.json:
-        print_json(result.to_json_dict())
+        print_json(document)
     else:
-        _show(result)
-    write_reports(reports, {"html": lambda: _page(result, options.batch), "json": lambda: _document(result)})
+        _show(result, incidents)
+    write_reports(
+        reports,
+        {"html": lambda: _page(result, options.batch, incidents), "json": lambda: _as_bytes(document)},
+    )
     if options.junit:
         from millrace.validation.junit import junit_xml
 
-        write_report(options.junit, junit_xml(result, batch=options.batch))
-    return exit_code(result)
+        write_report(options.junit, junit_xml(result, batch=options.batch, incidents=incidents))
+    return 1 if any(verdict.is_fail for verdict in incidents) else exit_code(result)
 
 
 def exit_code(result: ValidationResult) -> int:
@@ -81,9 +94,13 @@ def exit_code(result: ValidationResult) -> int:
     return 1 if verdict.is_fail else 2
 
 
-def _show(result: ValidationResult) -> None:
+def _show(result: ValidationResult, incidents: list[Verdict]) -> None:
     """The verdict first, then what failed, the grave before the light."""
+    from millrace.validation.incidents import explain_incidents
+
     first, *others = result.explain().splitlines()
+    if result.verdict().is_pass and any(verdict.is_fail for verdict in incidents):
+        first = f"{result.suite_name}: blocked. {explain_incidents(incidents)}"
     if has_color():
         name, _, rest = first.partition(": ")
         word, _, reason = rest.partition(". ")
@@ -96,16 +113,37 @@ def _show(result: ValidationResult) -> None:
     if result.failed:
         counts = result.statistics
         print(f"  {counts['successful_expectations']} of {counts['evaluated_expectations']} rules hold")
+    for verdict in sorted(incidents, key=lambda found: not found.is_fail):
+        word = "incident" if verdict.is_fail else verdict.outcome
+        print(f"  {paint(word, 'red' if verdict.is_fail else 'dim')}  {verdict.reason}")
 
 
-def _page(result: ValidationResult, batch: str) -> bytes:
+def _incidents(options: argparse.Namespace) -> list[Verdict]:
+    """What the comparison with a reference finds; nothing without one."""
+    if not options.against:
+        if options.label:
+            raise DataError("VALID-67", "--label needs --against: labels are compared with a reference's")
+        return []
+    from millrace.validation.incident_evidence import compare_batches
+    from millrace.validation.incident_limits import DEFAULT
+
+    batch = find_batch(options)
+    reference, table = read_file(options.against), batch.read()
+    for where, found in ((options.against, reference), (options.batch, table)):
+        if options.label and options.label not in found.column_names:
+            fix = did_you_mean(options.label, found.column_names)
+            raise DataError("VALID-67", f"there is no column '{options.label}'", where=where, fix=fix)
+    return compare_batches(table, reference, batch.source.incidents or DEFAULT, label=options.label)
+
+
+def _page(result: ValidationResult, batch: str, incidents: list[Verdict]) -> bytes:
     from millrace.validation.html import validation_page
 
-    return validation_page(result, batch=batch).encode()
+    return validation_page(result, batch=batch, incidents=incidents).encode()
 
 
-def _document(result: ValidationResult) -> bytes:
-    return (json.dumps(result.to_json_dict(), indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+def _as_bytes(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from millrace.core.page import page, share_bar, table, text
+from millrace.core.verdict import Verdict
 from millrace.validation.describe import demand
 from millrace.validation.result import ExpectationResult, ValidationResult
 
@@ -11,10 +14,11 @@ _SEVERITY = {"critical": "bad", "warning": "warn", "info": "dim"}
 _EXAMPLES = 8
 
 
-def validation_page(result: ValidationResult, *, batch: str) -> str:
+def validation_page(result: ValidationResult, *, batch: str, incidents: Sequence[Verdict] = ()) -> str:
     """A validation as a page: the verdict, what failed with examples, then every rule that holds."""
     verdict = result.verdict()
-    word, color = _WORDS[verdict.outcome]
+    is_incident = any(found.is_fail for found in incidents)
+    word, color = _WORDS["fail" if is_incident else verdict.outcome]
     counts = result.statistics
     body = [
         f'<h1>{text(result.suite_name)}: <span class="{color}">{word}</span></h1>',
@@ -24,6 +28,12 @@ def validation_page(result: ValidationResult, *, batch: str) -> str:
         + (f", judged {text(result.validated_at[:19])} UTC" if result.validated_at else "")
         + "</p>",
     ]
+    if incidents:
+        lines = [
+            [f'<span class="{_WORDS[found.outcome][1]}">{found.outcome}</span>', text(found.rule), text(found.reason)]
+            for found in sorted(incidents, key=lambda one: not one.is_fail)
+        ]
+        body += ["<h2>Against the reference</h2>", table(["verdict", "rule", "found"], lines)]
     failed = sorted(result.failed, key=lambda item: list(_SEVERITY).index(item.expectation.severity))
     if failed:
         rows = [_failed_row(item) for item in failed]

@@ -20,9 +20,11 @@ LABELS = "validation.label_incident"
 POPULATION = "validation.population_incident"
 ROW_COUNT = "validation.row_count_incident"
 STALE = "validation.stale_incident"
+CLOCK = "validation.clock_incident"
 
 _LEAST_SPREAD = 0.05
 _DAY_S = 86_400.0
+_LEAST_DAYS = 2.0
 
 
 def judge_labels(evidence: Mapping[str, Any]) -> Verdict:
@@ -164,9 +166,46 @@ def judge_stale(evidence: Mapping[str, Any]) -> Verdict:
     return _verdict(STALE, "fail" if lag > allowed else "pass", text, evidence)
 
 
+def judge_clock(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when the events' hours of the day are the reference's, moved by two hours or more: a time zone was mixed up.
+
+    The total variation between both shares of hours falls by `gain` or more once the batch is moved back, to at most
+    `fit` beyond what chance makes of two samples. One hour is daylight saving and no incident. Were the hours the
+    same, they would be so far apart unmoved with a probability below `chance` (source: Bretagnolle and Huber's
+    inequality for multinomial shares, as in Weissman et al., 2003).
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``column``; ``hours`` and ``reference_hours``, 24 numbers of rows, UTC; ``days`` and ``reference_days``, spans;
+        ``gain``, ``fit``, ``chance``, ``min_samples``.
+    """
+    column, n, total = evidence["column"], sum(evidence["hours"]), sum(evidence["reference_hours"])
+    days = min(evidence["days"], evidence["reference_days"])
+    if min(n, total) < evidence["min_samples"] or days < _LEAST_DAYS:
+        text = f"{column}: {n:,} events over {evidence['days']:.3g} days against {total:,}: too few to tell the hours"
+        return _verdict(CLOCK, "inconclusive", text, evidence)
+    now = [count / n for count in evidence["hours"]]
+    before = [count / total for count in evidence["reference_hours"]]
+    apart = [sum(abs(now[(h + lag) % 24] - before[h]) for h in range(24)) / 2 for lag in range(24)]
+    lag = min(range(24), key=lambda hours: (apart[hours], hours))
+    shift = lag if lag <= 12 else lag - 24
+    by_chance = _apart_by_chance(n, evidence["chance"]) + _apart_by_chance(total, evidence["chance"])
+    is_moved = abs(shift) >= 2 and apart[0] - apart[lag] >= evidence["gain"]
+    if is_moved and apart[0] > by_chance and apart[lag] <= evidence["fit"] + by_chance:
+        text = f"{column}: the hours of the day are the reference's moved by {shift:+d} h ({apart[0]:.0%} of the events"
+        return _verdict(CLOCK, "fail", f"{text} stand elsewhere, {apart[lag]:.0%} once moved back)", evidence)
+    return _verdict(CLOCK, "pass", f"{column}: {apart[0]:.0%} of the events stand in other hours of the day", evidence)
+
+
 def explain_incidents(verdicts: Sequence[Verdict]) -> str:
     """The failed ones in one line."""
     return "data incident: " + "; ".join(verdict.reason for verdict in verdicts if verdict.is_fail)
+
+
+def _apart_by_chance(n: int, chance: float) -> float:
+    """Total variation of n draws over 24 hours from their law that is exceeded with half of `chance` at most."""
+    return math.sqrt((24 * math.log(2) + math.log(2 / chance)) / (2 * n))
 
 
 def _log_odds_ratio(count: int, n: int, reference: int, total: int) -> tuple[float, float]:
@@ -196,4 +235,5 @@ INCIDENTS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {
     POPULATION: judge_population,
     ROW_COUNT: judge_row_count,
     STALE: judge_stale,
+    CLOCK: judge_clock,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from millrace.core.verdict import Verdict
 from millrace.validation.describe import demand
 from millrace.validation.result import BLOCKING, ExpectationResult, ValidationResult
 
@@ -12,7 +14,7 @@ from millrace.validation.result import BLOCKING, ExpectationResult, ValidationRe
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(result: ValidationResult, *, batch: str) -> bytes:
+def junit_xml(result: ValidationResult, *, batch: str, incidents: Sequence[Verdict] = ()) -> bytes:
     """The result as a JUnit test suite in UTF-8.
 
     A failed rule of a blocking severity is a ``failure`` with its examples, one that could not be evaluated an
@@ -23,12 +25,15 @@ def junit_xml(result: ValidationResult, *, batch: str) -> bytes:
     ----------
     batch : str
         How the batch is called.
+    incidents : sequence of Verdict, optional
+        Each becomes a case too: a failed one is a failure, an inconclusive one is skipped.
     """
     cases = [_case(result.suite_name, item) for item in result.results]
     if result.rows == 0:
         cases.append(_added(result.suite_name, "the batch has rows", "failure", "it has 0 rows"))
     if not result.results:
         cases.append(_added(result.suite_name, "the suite has rules", "error", "it has none: nothing was judged"))
+    cases += [_incident(result.suite_name, verdict) for verdict in incidents]
     suite = ElementTree.Element(
         "testsuite",
         {
@@ -80,6 +85,14 @@ def _details(item: ExpectationResult) -> list[str]:
     else:
         lines += [repr(value) for value in shown]
     return lines
+
+
+def _incident(suite: str, verdict: Verdict) -> ElementTree.Element:
+    case = _element(suite, f"{verdict.rule}: {verdict.evidence.get('column', 'labels')}")
+    if not verdict.is_pass:
+        kind = "failure" if verdict.is_fail else "skipped"
+        ElementTree.SubElement(case, kind, {"message": _xml(verdict.reason)})
+    return case
 
 
 def _added(suite: str, name: str, kind: str, message: str) -> ElementTree.Element:

@@ -176,3 +176,31 @@ def test_a_profile_is_told_as_text_json_and_page(folder, capsys):
     page = Page((folder / "page.html").read_text(encoding="utf-8"))
     assert (page.open, page.outside) == ([], [])
     assert "script" not in page.tags
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [(["--label", "age"], None), (["--against", "people.parquet", "--label", "agee"], "people.parquet")],
+)
+def test_labels_are_compared_with_a_references(folder, run, words, where):
+    code, told = run("people.parquet", "--suite", "suite.json", *words, "--json")
+
+    error = json.loads(told.out)["error"]
+    assert (code, error["code"], error.get("where")) == (2, "VALID-67", where)
+
+
+def test_what_left_the_reference_stands_in_every_report(folder, run):
+    pq.write_table(pa.table({"plan": ["a"] * 200}), "before.parquet")
+    pq.write_table(pa.table({"plan": ["x"] * 200}), "now.parquet")
+    Suite("plans").expect_column_to_exist("plan").save("plans.json")
+
+    words = ["--suite", "plans.json", "--report", "page.html", "facts.json", "--junit", "junit.xml"]
+    alone = run("now.parquet", *words)[0]
+    code, told = run("now.parquet", "--against", "before.parquet", *words)
+
+    assert (alone, code) == (0, 1)
+    assert told.out.startswith("plans: blocked. data incident: plan: 100.0% of the rows are of groups")
+    (incident,) = json.loads((folder / "facts.json").read_text())["incidents"]
+    assert (incident["rule"], incident["outcome"]) == ("validation.population_incident", "fail")
+    assert "another population" in (folder / "page.html").read_text()
+    assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("failures") == "1"

@@ -4,10 +4,12 @@ import json
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from millrace.core.errors import MillraceError, ProjectError
 from millrace.validation.decisions import DECISIONS
+from millrace.validation.incident_evidence import compare_batches, judge_amounts, judge_hours
 from millrace.validation.incident_limits import DEFAULT, Incidents
 from millrace.validation.incidents import judge_labels, judge_population, judge_row_count, judge_stale
 
@@ -168,6 +170,76 @@ def test_limits_are_checked_where_they_stand():
     for wrong in ({"odds": 1}, {"unseen": 0}, {"vanished": 1.5}, {"min_samples": 0}, {"chance": True}, {"factor": "x"}):
         with pytest.raises(ProjectError) as error:
             Incidents(**wrong)
-        assert (error.value.code, "test_incidents.py" in error.value.where) == ("VALID-65", True)
+        assert (error.value.code, "test_incident_rules.py" in error.value.where) == ("VALID-65", True)
     with pytest.raises(MillraceError, match="is not a duration"):
         Incidents(max_age="soon")
+
+
+# --- clocks
+
+
+def hours(seed, n, *, middle=12.0, days=30, shift=0):
+    """Times of `n` events that come mostly in the middle of the day."""
+    chance = np.random.default_rng(seed)
+    of_day = np.clip(chance.normal(middle, 3, n), 0, 23.99)
+    micros = (chance.integers(0, days, n) * 24 + of_day + shift) * 3_600_000_000
+    return pa.chunked_array([pa.array(micros.astype(np.int64)).cast(pa.timestamp("us", tz="UTC"))])
+
+
+@pytest.mark.parametrize("shift", [-11, -5, -2, 2, 3, 8, 12])
+def test_hours_of_the_day_that_moved_as_a_whole_are_an_incident(shift):
+    verdict = judge_hours("at", hours(1, 5000, shift=shift), hours(2, 5000), DEFAULT)
+
+    assert verdict.is_fail
+    assert f"moved by {shift:+d} h" in verdict.reason
+    assert DECISIONS[verdict.rule](json.loads(json.dumps(dict(verdict.evidence)))) == verdict
+
+
+def test_hours_that_only_scatter_or_changed_otherwise_are_none():
+    reference = hours(2, 5000)
+    evening = pa.chunked_array([*hours(3, 2500).chunks, *hours(4, 2500, middle=19).chunks])
+    flat = np.random.default_rng(5).integers(0, 30 * 24, 5000) * 3_600_000_000
+    uniform = pa.chunked_array([pa.array(flat).cast(pa.timestamp("us", tz="UTC"))])
+
+    assert judge_hours("at", hours(1, 5000), reference, DEFAULT).is_pass
+    assert judge_hours("at", hours(1, 5000, shift=1), reference, DEFAULT).is_pass  # daylight saving
+    assert judge_hours("at", evening, reference, DEFAULT).is_pass
+    assert judge_hours("at", uniform, reference, DEFAULT).is_pass
+    assert judge_hours("at", uniform, uniform, DEFAULT).is_pass
+    assert not any(judge_hours("at", hours(n, 200), hours(n + 1000, 200), DEFAULT).is_fail for n in range(300))
+
+
+def test_too_few_events_or_days_tell_nothing_of_hours():
+    for times in (hours(1, 40, shift=5), hours(1, 5000, days=1, shift=5), hours(1, 1)[:0]):
+        assert judge_hours("at", times, hours(2, 5000), DEFAULT).outcome == "inconclusive"
+
+
+def test_two_batches_are_compared_in_labels_groups_and_clocks():
+    def batch(seed, *, country="DE", late=0.2, shift=0):
+        chance = np.random.default_rng(seed)
+        return pa.table(
+            {
+                "country": [country if n % 2 else "FR" for n in range(2000)],
+                "free_text": [f"word {n}" for n in range(2000)],
+                "late": (chance.random(2000) < late).astype(int),
+                "at": hours(seed, 2000, shift=shift),
+            }
+        )
+
+    def found(table, **options):
+        verdicts = compare_batches(table, batch(1), options.pop("limits", DEFAULT), label="late", **options)
+        return {verdict.rule.removeprefix("validation.") for verdict in verdicts if verdict.is_fail}
+
+    assert found(batch(2)) == set()
+    assert found(batch(2, country="PL")) == {"population_incident"}
+    assert found(batch(2, late=0.9)) == {"label_incident"}
+    assert found(batch(2, shift=6)) == {"clock_incident"}
+    assert found(batch(2, country="PL"), limits=Incidents(groups=())) == set()
+    assert found(batch(2, country="PL"), groups=[]) == set()
+
+
+def test_numbers_as_labels_are_only_judged_for_being_all_the_same():
+    spread, same = pa.chunked_array([[0.5, 1.5] * 100]), pa.chunked_array([[7.25] * 200])
+
+    assert judge_amounts(spread, DEFAULT).is_pass
+    assert judge_amounts(same, DEFAULT).reason == "all 200 labels are 7.25: the label feed looks broken"
