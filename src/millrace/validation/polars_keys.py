@@ -68,7 +68,8 @@ def count_distinct(frame: pl.LazyFrame, keys: Sequence[pl.Expr], rows: int) -> i
     """The number of distinct keys that are there in every part, counted part by part."""
     named = [key.alias(f"k{number}") for number, key in enumerate(keys)]
     there = frame.select(named).drop_nulls()
-    return sum(int(part.unique().select(pl.len()).collect(engine="streaming").item()) for part in _parts(there, rows))
+    count = pl.first().n_unique() if len(keys) == 1 else pl.struct(pl.all()).n_unique()
+    return sum(int(_collected(part.select(count)).item()) for part in _parts(there, rows, len(keys)))
 
 
 def count_repeated(frame: pl.LazyFrame, compiler: RowCompiler, keys: Sequence[Expr], truth: Expr, rows: int) -> int:
@@ -102,17 +103,17 @@ def _repeated(
     """The repeated keys of each part, with how often they are there in the column ``times``."""
     labels = [compiler.labels[key.args[0]] for key in keys]
     rest = [compiler.compile(part) for part in (truth.args if truth.op == "and" else ()) if part.op != "repeated"]
-    parts = _parts(frame.select(labels), rows)
+    parts = _parts(frame.select(labels), rows, len(labels))
     counted = [part.group_by(labels).agg(pl.len().alias("times")).filter(pl.col("times") > 1) for part in parts]
     return [one.filter(rest) if rest else one for one in counted]
 
 
-def _parts(keys: pl.LazyFrame, rows: int) -> list[pl.LazyFrame]:
+def _parts(keys: pl.LazyFrame, rows: int, width: int) -> list[pl.LazyFrame]:
     """`keys` in parts of about `PART_ROWS` rows; equal keys are in the same part."""
     count = -(-rows // PART_ROWS)
     if count <= 1:
         return [keys]
-    mark = pl.struct(pl.all()).hash() % count
+    mark = (pl.first() if width == 1 else pl.struct(pl.all())).hash() % count
     return [keys.filter(mark == number) for number in range(count)]
 
 
