@@ -14,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def digits(scale: float) -> None:
     for shift in SHIFTS:
         runs = _runs(RUNS.get(shift, OTHER_RUNS), scale)
         for n in SIZES:
-            flags = np.array([_flags(seed, n, shift) for seed in range(runs)])
+            flags = np.array([flag_digits(seed, n, shift) for seed in range(runs)])
             cells = " | ".join(share_text(int(count), runs) for count in flags.sum(axis=0))
             print(f"| {n} | {shift} | {runs} | {cells} |", flush=True)
             if shift != "none":
@@ -136,26 +137,43 @@ def _pairs(rng: np.random.Generator, n: int, strength: float) -> pa.Table:
     return pa.table(columns | {"a": rng.integers(0, 4, n).astype(str), "b": rng.integers(0, 50, n).astype(str)})
 
 
-def _flags(seed: int, n: int, shift: str) -> tuple[bool, bool, bool, bool]:
-    from sklearn.datasets import load_digits
+@cache
+def _trained(seed: int) -> tuple[Any, Images, Any, Images, Any]:
+    """A model of a third of the digits, the reference with the model's answers, and the last third with its labels."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    images, labels = load_digits(return_X_y=True)
-    rng = np.random.default_rng([seed, n, SHIFTS.index(shift)])
-    order = rng.permutation(len(images))
+    images, labels = _digits()
+    order = np.random.default_rng(seed).permutation(len(images))
     images, labels = images[order], labels[order]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)).fit(images[:600], labels[:600])
-    reference, pool = images[600:1200], _shifted(rng, images[1200:], labels[1200:], shift)
+    reference = images[600:1200]
+    return model, reference, model.predict_proba(reference), images[1200:], labels[1200:]
+
+
+@cache
+def _digits() -> tuple[Images, Any]:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    return images, labels
+
+
+def flag_digits(seed: int, n: int, shift: str) -> tuple[bool, bool, bool, bool]:
+    """Whether columns, classifier, scores, or any of them flag a batch of `n` digits with one of `SHIFTS`."""
+    model, reference, known, images, labels = _trained(seed)
+    rng = np.random.default_rng([seed, n, SHIFTS.index(shift)])
+    pool = _shifted(rng, images, labels, shift)
     batch = pool[rng.permutation(len(pool))[:n]]
     before, after = (pa.table({f"p{i}": part[:, i] for i in range(64)}) for part in (reference, batch))
+    now = model.predict_proba(batch)
     scores = compare_scores(
-        model.predict(reference).tolist(),
-        model.predict(batch).tolist(),
+        known.argmax(axis=1).tolist(),
+        now.argmax(axis=1).tolist(),
         classes=list(range(10)),
-        reference_scores=model.predict_proba(reference),
-        current_scores=model.predict_proba(batch),
+        reference_scores=known,
+        current_scores=now,
     )
     found = (
         bool(compare(before, after).drifted),

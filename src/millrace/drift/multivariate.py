@@ -182,13 +182,13 @@ def _expand(matrix: Floats, chosen: Sequence[tuple[int, ...]]) -> Floats:
 
 def _discriminant(features: Floats, is_current: NDArray[np.bool_]) -> Floats:
     """Weights of the ridge-regularised linear discriminant; the fewer rows a term has, the more it is shrunk."""
-    from scipy.linalg import solve
+    from scipy.linalg import cho_factor, cho_solve
 
     rows, size = features.shape
     direction = features[is_current].mean(axis=0) - features[~is_current].mean(axis=0)
     covariance = features.T @ features / rows
     covariance[np.diag_indices(size)] += max(0.01, size / rows)
-    weights: Floats = solve(covariance, direction, assume_a="pos")
+    weights: Floats = cho_solve(cho_factor(covariance), direction)
     return weights
 
 
