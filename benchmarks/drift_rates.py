@@ -122,10 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs-scale", type=float, default=1.0, help="a share of the runs, for a quick look")
     parser.add_argument("table", nargs="*", help="power, false-alarms (default: both)")
     options = parser.parse_args(arguments)
+    tables = {"false-alarms": _print_rate_table, "power": _print_power_table}
+    if unknown := set(options.table) - set(tables):
+        parser.error(f"no table '{min(unknown)}'; one of: {', '.join(tables)}")
     started = time.perf_counter()
-    for name, print_table in (("false-alarms", _print_rate_table), ("power", _print_power_table)):
-        if name in options.table or not options.table:
-            print_table(options.runs_scale)
+    for name in options.table or tables:
+        tables[name](options.runs_scale)
     print(f"\n{time.perf_counter() - started:.0f} s")
     return 0
 
