@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
@@ -28,6 +28,8 @@ ROWS_NAME = "millrace_rows"
 POSITION = "millrace_position"
 MOST_COLUMNS = 1000
 """Figures of one SELECT; databases take between 1,600 and 2,000 columns."""
+FEW_VALUES = 10_000
+"""Distinct values that are kept between the tests of one suite."""
 MOST_DECIDED = 100_000
 """Distinct values a Python test may take or refuse, whichever are fewer, where the database cannot call it."""
 
@@ -86,6 +88,7 @@ class SqlBackend:
         self._relation = relation
         self._columns = {column.name: column for column in columns}
         self._decided: dict[tuple[str, Predicate], Sql] = {}
+        self._few: dict[tuple[str, tuple[Any, ...]], list[Any]] = {}
         # Examples that were all there are: their counts need no query.
         self._last: tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None = None
 
@@ -279,21 +282,35 @@ class SqlBackend:
         self._database.define(name, test)
         return Sql(f"{name}({value.text})", value.values, "bool")
 
-    def _set(self, value: Sql, predicate: Predicate) -> Sql:
-        if f"{self._dialect.quote}millrace_w" in value.text:
-            raise CannotCheck(f"unsupported: {self._dialect.name} does not test values of other rows in Python")
-        text = self._text()
-        leaving = shown_value(text, replace(value, text="v", values=())).text
+    def _distinct_values(self, value: Sql) -> Iterator[Any]:
+        """Its present values, each once; few of them are asked for once for all tests."""
+        key = value.text, value.values
+        if key in self._few:
+            yield from self._few[key]
+            return
+        leaving = shown_value(self._text(), replace(value, text="v", values=())).text
         found = self._run(
             Sql(f"SELECT {value.text} AS v FROM {self._relation}", value.values),
             f"SELECT {leaving} FROM (SELECT DISTINCT v FROM {ROWS_NAME} WHERE v IS NOT NULL) AS s",
             (),
             is_long=True,
         )
-        taken: list[Any] = []
-        refused: list[Any] = []
+        kept: list[Any] = []
         for (cell,) in found:
             plain = read_value(cell, value.kind)
+            if len(kept) <= FEW_VALUES:
+                kept.append(plain)
+            yield plain
+        if len(kept) <= FEW_VALUES:
+            self._few[key] = kept
+
+    def _set(self, value: Sql, predicate: Predicate) -> Sql:
+        if f"{self._dialect.quote}millrace_w" in value.text:
+            raise CannotCheck(f"unsupported: {self._dialect.name} does not test values of other rows in Python")
+        text = self._text()
+        taken: list[Any] = []
+        refused: list[Any] = []
+        for plain in self._distinct_values(value):
             (taken if predicate.test(plain) else refused).append(plain)
             if min(len(taken), len(refused)) > MOST_DECIDED:
                 raise CannotCheck(

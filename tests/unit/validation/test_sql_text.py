@@ -263,6 +263,16 @@ def test_python_judges_the_distinct_values_where_the_database_cannot():
     assert counting[1] == ("abcd", "abcd")
 
 
+def test_few_distinct_values_are_asked_for_once_for_all_tests():
+    database = Recorder([["a"], ["bb"]], [[1, 1]])
+    wanted = [count_if(matches(column("text"), rf"^\w{{{size}}}$")) for size in (1, 2)]
+
+    batch(database).compute({None: wanted})
+
+    assert [text.count("DISTINCT") for text, _ in database.asked] == [1, 0]
+    assert database.asked[1][1] == ("a", "bb")
+
+
 def test_sqlite_calls_python_itself():
     asked = asked_of(SQLITE, count_if(holds(column("text"), Predicate(("short",), lambda text: len(text) < 3))))
 
