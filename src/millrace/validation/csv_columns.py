@@ -15,13 +15,44 @@ from polars.io.plugins import register_io_source
 from pyarrow import csv
 
 from millrace.core.errors import DataError
+from millrace.validation.arrow_columns import ArrowColumns
 from millrace.validation.expression import ROWS, Expr
-from millrace.validation.polars_backend import label_of, plain_values
+from millrace.validation.polars_backend import Columns, label_of, plain_values
 from millrace.validation.python_rows import MixedValues
 
 _BLOCK_BYTES = 4 << 20
 _WIDER = {"null": (pa.int64(), pa.float64(), pa.timestamp("s")), "int64": (pa.float64(),)}
 _MISFIT = re.compile(r"In CSV column #(\d+): .*conversion error")
+
+
+IN_MEMORY_BYTES = 256 << 20
+"""Files up to this size together are read whole, by all cores."""
+
+
+def open_csv(files: Sequence[Path]) -> Columns:
+    """The columns of CSV files; small ones are read at once, and what is wrong with them is told by `CsvColumns`."""
+    is_small = sum(file.stat().st_size for file in files) <= IN_MEMORY_BYTES
+    if is_small and not any(file.suffix == ".gz" for file in files):
+        try:
+            tables = [
+                csv.read_csv(file, parse_options=_parsing(), convert_options=csv.ConvertOptions(**_CONVERTING))
+                for file in files
+            ]
+            names = tables[0].column_names
+            whole = pa.concat_tables(tables, promote_options="permissive")
+        except (pa.ArrowException, OSError):
+            return CsvColumns(files)
+        is_plain = len(set(names)) == len(names) and all(table.column_names == names for table in tables)
+        if is_plain and not any(pa.types.is_binary(field.type) for field in whole.schema):
+            return ArrowColumns(whole)
+    return CsvColumns(files)
+
+
+def _parsing() -> csv.ParseOptions:
+    return csv.ParseOptions(newlines_in_values=True)
+
+
+_CONVERTING: dict[str, Any] = {"strings_can_be_null": True, "quoted_strings_can_be_null": False}
 
 
 class CsvColumns:
@@ -59,8 +90,7 @@ class CsvColumns:
                     why=f"'{self._files[0].name}' has {', '.join(self.names)}",
                     fix="write the differing file again with the columns of the others",
                 )
-        schema = headers[0] if len(headers) == 1 else pa.unify_schemas(headers, promote_options="permissive")
-        self._types = {field.name: _settled(field.type) for field in schema}
+        self._types = {name: _one_type([header.field(name).type for header in headers]) for name in self.names}
         self._settle()
 
     def type_of(self, name: str) -> pa.DataType:
@@ -141,12 +171,9 @@ class CsvColumns:
             return csv.open_csv(
                 file,
                 read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
-                parse_options=csv.ParseOptions(newlines_in_values=True),
+                parse_options=_parsing(),
                 convert_options=csv.ConvertOptions(
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                    column_types={**self._types, **(types or {})},
-                    include_columns=names,
+                    column_types={**self._types, **(types or {})}, include_columns=names, **_CONVERTING
                 ),
             )
         except (pa.ArrowException, OSError) as error:
@@ -154,7 +181,13 @@ class CsvColumns:
             raise _malformed(file, text) from error
 
 
-def _settled(kind: pa.DataType) -> pa.DataType:
+def _one_type(found: Sequence[pa.DataType]) -> pa.DataType:
+    """The type that holds the values of all files: text where nothing else does."""
+    try:
+        schemas = [pa.schema([("x", kind)]) for kind in found]
+        kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.string()
     return pa.string() if pa.types.is_binary(kind) else kind
 
 

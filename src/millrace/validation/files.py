@@ -34,9 +34,9 @@ def open_files(path: Path) -> Columns:
             fix=f"name files that end in one of {', '.join(_PARQUET + _CSV)}",
         )
     if kinds == {"csv"}:
-        from millrace.validation.csv_columns import CsvColumns
+        from millrace.validation.csv_columns import open_csv
 
-        return CsvColumns(files)
+        return open_csv(files)
     from millrace.validation.parquet_columns import ParquetColumns
 
     return ParquetColumns(files, root)
