@@ -67,10 +67,10 @@ def test_a_model_with_a_policy_coerces_and_rejects_and_a_rollback_takes_its_rule
         shop, "late_orders.deploy =", 'late_orders.serving_data = mr.ServingData(policy="coerce")\nlate_orders.deploy ='
     )
     with live_servers(shop) as servers:
-        code, _ = ask(shop, "run")
+        code, run = ask(shop, "run")
         url = servers["production"].url
         with closing(Endpoint(url)) as endpoint:
-            assert code == 0
+            assert (code, run["status"]) == (0, "succeeded"), run
             assert endpoint.health()["version"] == 2
 
             read = ask_for(endpoint, amount="50.0", items="3")["predictions"][0]
@@ -128,6 +128,15 @@ def test_a_rule_that_no_request_can_be_asked_is_told_before_training(opened):
         "no request has the column 'amuont'",
         "it is about a whole batch: one row says nothing of it",
     ]
+
+
+def test_a_run_stops_before_it_trains_on_rules_that_no_request_can_be_asked(shop, ask):
+    suite = 'mr.Suite("requests").expect_column_values_to_be_between("amuont", 0, 100)'
+    edit(shop, "late_orders.deploy =", f"late_orders.serving_data = mr.ServingData({suite})\nlate_orders.deploy =")
+    code, run = ask(shop, "run")
+    assert (code, run["status"]) == (2, "failed")
+    assert run["steps"]["validate_data"]["error"]["code"] == "VALID-45"
+    assert "train" not in {name for name, step in run["steps"].items() if step.get("status") == "succeeded"}
 
 
 def test_nothing_is_asked_when_it_is_off_or_there_is_no_suite(opened):

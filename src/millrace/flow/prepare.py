@@ -70,13 +70,13 @@ def validate_data(context: StepContext, snapshot: dict[str, Any]) -> Any:
     Every source the model learns from is judged, the labels' and those of its features.
     """
     from millrace.flow.quarantine import judge_batch
+    from millrace.flow.serving_rules import check_serving_rules
 
     model = _model(context)
-    judged = {
-        model.labels.source.name: judge_batch(
-            context, model, model.labels.source, load_batch(context, snapshot), snapshot
-        )
-    }
+    batch = load_batch(context, snapshot)
+    judged = {model.labels.source.name: judge_batch(context, model, model.labels.source, batch, snapshot)}
+    if judged[model.labels.source.name].refusal is None:
+        check_serving_rules(context.wiring, model, batch)
     for source in feature_sources(context.wiring, model):
         if source.name not in judged and (source.suite is not None or source.incidents is not None):
             table = read_known(context, source, source.event_time, source.delay)
@@ -167,8 +167,12 @@ def record(context: StepContext, verdict: Verdict, extra: dict[str, Any] | None 
 
 def check_columns(wiring: Wiring, model: Model) -> None:
     """Raise DataError unless the labels' source can be read and has every column the model takes; trains nothing."""
+    from millrace.flow.serving_rules import check_serving_rules
+
     keys = [*wiring.entity_keys(model), *wiring.requested_columns(model)]
-    _check_columns(model, wiring.read(model.labels.source, None, None), keys)
+    table = wiring.read(model.labels.source, None, None)
+    _check_columns(model, table, keys)
+    check_serving_rules(wiring, model, table)
 
 
 def _model(context: StepContext) -> Model:

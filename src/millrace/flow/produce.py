@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from millrace.core.bundle import Column, ColumnType
-from millrace.core.errors import DataError
+from millrace.core.bundle import Column
 from millrace.core.ids import digest_json
 from millrace.core.refusal import Refused
+from millrace.flow.column_types import column_type
 from millrace.flow.pinned_features import keep_definitions
 from millrace.flow.run_step import StepContext
 from millrace.flow.serving_rules import keep_serving_rules
@@ -156,10 +156,10 @@ def split(model: Model, table: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def model_columns(wiring: Wiring, model: Model, table: pa.Table) -> list[Column]:
     """What the model takes, in order: its inputs, then its features."""
-    columns = [Column(name, _type_of(table, name), None) for name in model.inputs]
+    columns = [Column(name, column_type(table, name), None) for name in model.inputs]
     for reference in wiring.feature_references(model):
         name = reference.partition(":")[2]
-        columns.append(Column(name, _type_of(table, name), reference))
+        columns.append(Column(name, column_type(table, name), reference))
     return columns
 
 
@@ -266,25 +266,6 @@ def _is_plain(value: Any) -> bool:
 def _predict(predictor: Any, rows: Any) -> tuple[Any, Any]:
     answer = predictor.predict(rows)
     return answer.outputs, answer.scores
-
-
-def _type_of(table: pa.Table, name: str) -> ColumnType:
-    import pyarrow as pa
-
-    kind = table.schema.field(name).type
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if pa.types.is_integer(kind):
-        return "int"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "float"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        return "string"
-    raise DataError(
-        "DATA-44",
-        f"the model cannot take the column '{name}' of type {kind}",
-        fix="models take numbers, booleans and text: make a number of it in a feature or in the source",
-    )
 
 
 def load_golden(wiring: Wiring, digest: str) -> Any:

@@ -7,13 +7,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from millrace.core.bundle import Column
 from millrace.core.errors import DataError
 from millrace.core.row_rules import RowVerdict, RuleName
+from millrace.flow.column_types import column_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from millrace.core.bundle import Column, Manifest
+    from millrace.core.bundle import Manifest
     from millrace.flow.model import Model
     from millrace.flow.wiring import Wiring
     from millrace.store.blobs import BlobStore
@@ -37,6 +39,14 @@ def keep_serving_rules(wiring: Wiring, model: Model, columns: Sequence[Column]) 
     """
     facts = serving_facts(wiring, model, columns)
     return {} if facts is None else {ROLE: wiring.blobs.put(json.dumps(facts, sort_keys=True).encode())}
+
+
+def check_serving_rules(wiring: Wiring, model: Model, table: pa.Table) -> None:
+    """Raise what `keep_serving_rules` would, before anything is trained; `table` holds rows of the labels' source."""
+    # What a feature's type will be is not known yet, and decides no rule's place here.
+    inputs = [Column(name, column_type(table, name)) for name in model.inputs if name in table.column_names]
+    features = [Column(each.partition(":")[2], "float", each) for each in wiring.feature_references(model)]
+    serving_facts(wiring, model, [*inputs, *features])
 
 
 def serving_facts(wiring: Wiring, model: Model, columns: Sequence[Column]) -> dict[str, Any] | None:
