@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from millrace.validation.engine import validate
-from millrace.validation.frames import to_table
+from millrace.validation.frames import open_batch
 from millrace.validation.result import ValidationResult
 from millrace.validation.suite import Suite
 
@@ -37,12 +37,21 @@ class DataValidator:
         self.label = label
         self.last_result: ValidationResult | None = None
 
-    def validate(self, data: Any, *, result_format: str | Mapping[str, Any] = "SUMMARY") -> ValidationResult:
-        """What the suite finds in `data`, which may be anything that `millrace.validation.engine.validate` takes."""
-        self.last_result = validate(data, self.suite, result_format=result_format)
+    def validate(self, data: Any, **options: Any) -> ValidationResult:
+        """What the suite finds in `data`.
+
+        Parameters
+        ----------
+        data
+            Anything that `millrace.validation.engine.validate` takes: a pandas, polars or Arrow table, a mapping of
+            columns, the path of files, a source, a backend.
+        **options
+            Its ``result_format``, ``at``, ``tables`` and ``parameters``.
+        """
+        self.last_result = validate(data, self.suite, **options)
         return self.last_result
 
-    def validate_data(self, data: Any) -> dict[str, Any]:
+    def validate_data(self, data: Any, **options: Any) -> dict[str, Any]:
         """`validate` as a dictionary.
 
         Returns
@@ -51,7 +60,7 @@ class DataValidator:
             ``success`` (all rules hold), ``total_expectations``, ``failed_count`` and ``failed_expectations`` (GX
             results).
         """
-        result = self.validate(data)
+        result = self.validate(data, **options)
         return {
             "success": result.success,
             "total_expectations": len(result.results),
@@ -59,15 +68,26 @@ class DataValidator:
             "failed_expectations": [failed.to_json_dict() for failed in result.failed],
         }
 
-    def validate_training_data(self, data: Any) -> bool:
+    def validate_training_data(self, data: Any, **options: Any) -> bool:
         """Whether a model may be trained on `data`: False unless the verdict is a pass; `last_result` says why."""
-        return self.validate(data).verdict().is_pass
+        return self.validate(data, **options).verdict().is_pass
 
-    def validate_serving_data(self, data: Any) -> bool:
+    def validate_serving_data(self, data: Any, **options: Any) -> bool:
         """Whether a model may answer on `data`, which need not carry the label; `last_result` says why."""
-        suite = self.suite if self.label is None else self.suite.without(self.label)
-        table = to_table(data)
-        if self.label is not None and self.label in table.column_names:
-            table = table.drop_columns([self.label])
-        self.last_result = validate(table, suite)
+        backend = open_batch(data)
+        self.last_result = validate(backend, self._serving_suite(backend.names), **options)
         return self.last_result.verdict().is_pass
+
+    def _serving_suite(self, names: Sequence[str]) -> Suite:
+        """The suite without the label's rules; where the label is there all the same, the table's rules allow it."""
+        if self.label is None:
+            return self.suite
+        bare = self.suite.without(self.label)
+        if self.label not in names:
+            return bare
+        kept = {rule.type for rule in bare.expectations}
+        whole = [
+            rule for rule in self.suite.expectations if rule.type.startswith("expect_table_") and rule.type in kept
+        ]
+        others = [rule for rule in bare.expectations if not rule.type.startswith("expect_table_")]
+        return Suite(self.suite.name, [*whole, *others], self.suite.meta, self.suite.id)

@@ -1,0 +1,66 @@
+"""DataValidator takes whatever validate takes."""
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import millrace as mr
+from millrace.core.errors import DataError
+
+ROWS = {"age": [20, 40, 60], "late": [0, 1, 0]}
+
+
+@pytest.fixture
+def validator():
+    suite = mr.Suite("people").expect_table_columns_to_match_ordered_list(["age", "late"])
+    suite.expect_column_values_to_be_between("age", 18, {"$PARAMETER": "oldest"})
+    suite.expect_column_values_to_be_in_set("late", [0, 1])
+    return mr.DataValidator(suite, label="late")
+
+
+def forms(tmp_path):
+    table = pa.table(ROWS)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("age,late\n20,0\n40,1\n60,0\n")
+    return {
+        "mapping": ROWS,
+        "arrow": table,
+        "batch": table.to_batches()[0],
+        "pandas": pd.DataFrame(ROWS),
+        "polars": pl.DataFrame(ROWS),
+        "lazy": pl.LazyFrame(ROWS),
+        "parquet": tmp_path / "rows.parquet",
+        "text of a path": str(tmp_path / "rows.csv"),
+    }
+
+
+@pytest.mark.parametrize("form", ["mapping", "arrow", "batch", "pandas", "polars", "lazy", "parquet", "text of a path"])
+def test_every_form_of_rows_is_judged_alike(validator, tmp_path, form):
+    data = forms(tmp_path)[form]
+
+    assert validator.validate_data(data, parameters={"oldest": 60})["success"] is True
+    young = validator.validate_data(data, parameters={"oldest": 50})
+    assert (young["total_expectations"], young["failed_count"]) == (3, 1)
+    assert validator.validate_training_data(data, parameters={"oldest": 60}) is True
+    assert validator.validate_training_data(data) is False
+    assert "no value for the suite parameter" in validator.last_result.explain()
+    assert validator.validate_serving_data(data, parameters={"oldest": 60}) is True
+
+
+def test_data_to_serve_need_not_carry_the_label_and_may(validator):
+    without = {"age": [20, 40]}
+
+    assert validator.validate_serving_data(without, parameters={"oldest": 60}) is True
+    assert validator.validate_training_data(without, parameters={"oldest": 60}) is False
+    assert validator.validate_serving_data({**without, "late": [7, 7]}, parameters={"oldest": 60}) is True
+    assert validator.validate_serving_data({"late": [0], "age": [20]}, parameters={"oldest": 60}) is False
+    assert validator.validate_serving_data({"age": [17]}, parameters={"oldest": 60}) is False
+
+
+def test_what_is_no_table_is_refused(validator):
+    with pytest.raises(DataError) as error:
+        validator.validate_serving_data(7)
+
+    assert error.value.code == "VALID-05"
