@@ -176,7 +176,8 @@ def _has_rowid(connection: sa.Connection, quoted: str) -> bool:
 
 
 def _columns(database: SqlDatabase, dialect: Dialect, relation: str, table: str | None) -> list[SqlColumn]:
-    cursor = database._connection.exec_driver_sql(f"SELECT * FROM {relation} LIMIT 0").cursor
+    text = dialect.written(f"SELECT * FROM {relation} LIMIT 0")
+    cursor = database._connection.exec_driver_sql(text, ()).cursor
     description = list(getattr(cursor, "description", None) or ())
     if not description:
         raise CannotCheck("the query returns no rows by its kind: write a SELECT")
