@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from millrace.drift.columns import check_declared
-from millrace.drift.terms import Floats, Terms, count_terms, terms_of
+from millrace.drift.terms import Floats, Terms, count_terms, stacked, terms_of
 
 Rows = NDArray[np.intp]
 
@@ -100,9 +100,11 @@ def tell_apart(
     for side, table in (("reference", reference), ("current", current)):
         evidence[f"rows_{side}"] = min(table.num_rows, most_rows)
     first, second = (_sample(table.select(alike), most_rows, random) for table in (reference, current))
-    terms = terms_of(pa.concat_tables([first, second.cast(first.schema)]), declared)
-    evidence["skipped"] += list(terms.skipped)
-    evidence["columns"] = [name for name in alike if name not in terms.skipped]
+    together = stacked(first, second)
+    terms = terms_of(together, declared)
+    unweighed = [name for name in alike if name not in together.column_names or name in terms.skipped]
+    evidence["skipped"] += unweighed
+    evidence["columns"] = [name for name in alike if name not in unweighed]
     if not terms.names:
         return evidence
     return evidence | _cross_fit(terms, np.arange(len(terms.matrix)) >= first.num_rows, alpha, random)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from millrace.drift.columns import kind_of
+from millrace.drift.columns import family_of, kind_of
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +59,20 @@ def terms_of(table: pa.Table, declared: dict[str, str]) -> Terms:
     return Terms(matrix, tuple(names), tuple(owners), tuple(smooth), tuple(skipped))
 
 
+def stacked(first: pa.Table, second: pa.Table) -> pa.Table:
+    """The rows of both tables, of the columns whose values can be put under one type."""
+    columns = {}
+    for name in first.column_names:
+        before, after = first.column(name), second.column(name)
+        try:
+            if before.type != after.type:
+                before, after = _common(before), _common(after)
+            columns[name] = pa.chunked_array([*before.chunks, *after.chunks], type=before.type)
+        except (pa.ArrowException, TypeError):
+            continue  # the column's own test tells of it
+    return pa.table(columns)
+
+
 def count_terms(schema: pa.Schema, declared: dict[str, str]) -> int:
     """How many terms a table of this schema can have at most, squares included."""
     kinds = [kind_of(field.type, declared.get(field.name)) for field in schema]
@@ -82,6 +96,23 @@ def normal_scores(values: NDArray[Any], known: NDArray[np.bool_]) -> Floats:
         middle = np.cumsum(counts) - (counts - 1) / 2
         scores[known] = ndtri(middle / (len(values) + 1))[codes]
     return scores
+
+
+def _common(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers as doubles, instants and durations as microseconds, texts as large strings."""
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    family = family_of(column.type)
+    if family == "number":
+        return pc.cast(column, pa.float64(), safe=False)
+    if family == "text":
+        return pc.cast(column, pa.large_string())
+    micros = {
+        "time": pa.timestamp("us", tz=getattr(column.type, "tz", None)),
+        "clock": pa.time64("us"),
+        "duration": pa.duration("us"),
+    }.get(family)
+    return column if micros is None else pc.cast(pc.cast(column, micros, safe=False), pa.int64())
 
 
 def _of_column(column: pa.ChunkedArray, name: str, declared: str | None) -> list[tuple[str, Floats, bool]]:

@@ -109,6 +109,45 @@ def test_columns_of_another_type_or_missing_are_left_to_the_column_tests():
     assert not {"x0", "x1"} & set(evidence["columns"])
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (pa.int64(), pa.float32()),
+        (pa.int32(), pa.decimal128(21, 2)),
+        (pa.timestamp("s"), pa.timestamp("ns", tz="UTC")),
+        (pa.date32(), pa.timestamp("us")),
+        (pa.duration("s"), pa.duration("ns")),
+    ],
+)
+def test_columns_stored_otherwise_are_weighed_all_the_same(before, after):
+    def stored(kind, rng):
+        days = pa.array(rng.integers(0, 9, 500))
+        seconds = pa.types.is_timestamp(kind) or pa.types.is_duration(kind)
+        if pa.types.is_date(kind):
+            return days.cast(pa.int32()).cast(kind)
+        if seconds:
+            return pa.array(days.to_numpy() * 86_400).cast(type_in_seconds(kind)).cast(kind)
+        return days.cast(kind)
+
+    def type_in_seconds(kind):
+        return pa.timestamp("s", tz=kind.tz) if pa.types.is_timestamp(kind) else pa.duration("s")
+
+    rng = np.random.default_rng(1)
+    evidence = tell_apart(pa.table({"x": stored(before, rng)}), pa.table({"x": stored(after, rng)}))
+
+    assert evidence["columns"] == ["x"]
+    assert judge_classifier(evidence).is_pass
+
+
+def test_text_stored_otherwise_is_weighed_all_the_same():
+    plans = ["free", "pro"] * 300
+    kinds = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+    for kind in kinds[1:]:
+        evidence = tell_apart(pa.table({"x": pa.array(plans)}), pa.table({"x": pa.array(plans).cast(kind)}))
+        assert evidence["columns"] == ["x"]
+        assert judge_classifier(evidence).is_pass
+
+
 def test_every_kind_of_column_is_weighed():
     n = 300
     table = pa.table(
