@@ -67,7 +67,7 @@ def identity_of(rule: Expectation) -> str:
     """What tells a rule from every other: its type and its arguments. A changed limit is another rule.
 
     >>> identity_of(Expectation("expect_table_row_count_to_equal", {"value": 3}))[:40]
-    'expect_table_row_count_to_equal:46a4c6fa'
+    'expect_table_row_count_to_equal:d428e15b'
     """
     return f"{rule.type}:{digest_json(json_ready(dict(rule.kwargs)))[:12]}"
 
