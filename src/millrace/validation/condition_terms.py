@@ -102,12 +102,21 @@ def compared(batch: Batch, op: Comparison, left: Term, right: Term) -> Expr:
     if left.is_literal:
         return _known(op, left, right)
     try:
-        values, other = _fitted(batch, left, right)
+        values, other = (
+            (left.expr, right.expr) if op == "eq" and _are_alike(batch, left, right) else _fitted(batch, left, right)
+        )
     except CannotCheck:
         if op == "eq" or "nothing" in (left.kind, right.kind):
             return FALSE  # nothing of one kind equals anything of another, and what is missing has no place in an order
         raise
     return all_of(*(is_present(each) for each in (values, other) if each.op != "literal"), compare(op, values, other))
+
+
+def _are_alike(batch: Batch, left: Term, right: Term) -> bool:
+    """Two columns of one type that has no order here, such as spans of time: they can still be equal."""
+    if left.name is None or right.name is None or not left.kind == right.kind == "other":
+        return False
+    return bool(batch.type_of(left.name) == batch.type_of(right.name))
 
 
 def is_member(batch: Batch, term: Term, members: Sequence[Any]) -> Expr:

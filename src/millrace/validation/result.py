@@ -61,7 +61,8 @@ class ExpectationResult:
             "meta": {"suggestion": rule.suggestion} if rule.suggestion else {},
             "exception_info": {
                 "raised_exception": self.problem is not None,
-                "exception_traceback": None,
+                # GX's own renderer wants a text here; there is no trace of a rule that was refused.
+                "exception_traceback": self.problem,
                 "exception_message": self.problem,
             },
         }
