@@ -57,7 +57,7 @@ class Source:
     ------
     ProjectError
         PROJ-20 (name), PROJ-21 (path), PROJ-22 (query and table), PROJ-23 (columns), PROJ-24 (times), PROJ-28
-        (schema).
+        (schema), DATA-50 (incidents).
 
     >>> Source("orders", "data/orders.parquet", event_time="ordered_at", delay="2h").delay
     datetime.timedelta(seconds=7200)
@@ -262,6 +262,14 @@ def _problems(source: Source) -> list[ProjectError]:
                 "PROJ-21",
                 f"source {source.name!r} has no path",
                 fix="give a Parquet or CSV file, a folder of them, a SQLAlchemy URL or env:NAME",
+            )
+        )
+    if source.incidents is not None and not hasattr(source.incidents, "min_history"):
+        found.append(
+            ProjectError(
+                "DATA-50",
+                f"incidents={source.incidents!r} of source {source.name!r} are no limits of incidents",
+                fix='write incidents=mr.Incidents(max_age="2d")',
             )
         )
     found += _query_problems(source) + _column_problems(source) + _schema_problems(source)

@@ -1,6 +1,8 @@
 """What `millrace data validate` writes, and how it exits: reports for people, JUnit for machines."""
 
+import io
 import json
+import threading
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from millrace.cli import data_reports
 from millrace.cli.main import main
 from millrace.validation.suite import Expectation, Suite
 
@@ -204,3 +207,33 @@ def test_what_left_the_reference_stands_in_every_report(folder, run):
     assert (incident["rule"], incident["outcome"]) == ("validation.population_incident", "fail")
     assert "another population" in (folder / "page.html").read_text()
     assert ElementTree.parse(folder / "junit.xml").getroot()[0].get("failures") == "1"
+
+
+def test_a_long_scan_says_on_a_terminal_that_it_goes_on(monkeypatch):
+    class Terminal(io.StringIO):
+        shown = threading.Event()
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            if "judging it" in text:
+                self.shown.set()
+            return super().write(text)
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr(data_reports, "_PATIENCE_S", 0)
+    monkeypatch.setattr(data_reports, "_REDRAW_S", 0.001)
+
+    with data_reports.waiting("judging it"):
+        assert terminal.shown.wait(30)
+
+    assert terminal.getvalue().endswith("\r\x1b[K")  # and leaves nothing behind
+
+
+def test_where_nobody_watches_nothing_is_drawn(capsys):
+    with data_reports.waiting("judging it"):
+        pass
+
+    assert capsys.readouterr().err == ""

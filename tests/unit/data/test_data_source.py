@@ -74,3 +74,12 @@ def test_definitions_load_no_engine():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_limits_of_incidents_are_told_from_other_things():
+    from millrace.validation.incident_limits import Incidents
+
+    assert Source("orders", "orders.csv", incidents=Incidents(max_age="2d")).incidents.max_age_s == 172_800
+    with pytest.raises(ProjectError) as error:
+        Source("orders", "orders.csv", incidents="2d")
+    assert error.value.code == "DATA-50"
