@@ -10,6 +10,7 @@ import pytest
 
 from millrace.testing.validation_backend import ValidationBackendContract
 from millrace.testing.validation_tables import (
+    compared_rules,
     conditioned_rules,
     measured,
     measured_rules,
@@ -17,6 +18,7 @@ from millrace.testing.validation_tables import (
     tricky,
     tricky_rules,
 )
+from millrace.validation.engine import RULES
 from servers import place, postgres_server  # noqa: F401 - fixtures
 from spark_session import spark  # noqa: F401 - a fixture
 
@@ -57,6 +59,12 @@ class TestParquet(ValidationBackendContract):
             return tmp_path / "rows.parquet"
 
         return write
+
+
+def test_the_suite_asks_every_rule_there_is():
+    asked = [*tricky_rules(), *conditioned_rules(), *ordered_rules(), *measured_rules(), *compared_rules()]
+
+    assert set(RULES) - {kind for kind, _ in asked} == set()
 
 
 def put_csv(folder):

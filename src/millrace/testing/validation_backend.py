@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from millrace.testing.validation_tables import (
     Rule,
+    compared_rules,
     conditioned_rules,
     measured,
     measured_rules,
@@ -68,6 +69,9 @@ class ValidationBackendContract:
     def test_a_condition_on_rows_leaves_the_same_rows(self, put: Put) -> None:
         self.compare(put, tricky(), conditioned_rules(), is_whole=True)
 
+    def test_another_table_is_compared_with_wherever_it_is(self, put: Put) -> None:
+        self.compare(put, tricky(), compared_rules(), tables={"other": tricky().slice(0, 5)})
+
     def test_figures_of_many_numbers_agree(self, put: Put) -> None:
         self.compare(put, measured(), measured_rules(), is_whole=True)
 
@@ -94,8 +98,9 @@ class ValidationBackendContract:
         *,
         result_format: str = "SUMMARY",
         is_whole: bool = False,
+        tables: Mapping[str, pa.Table] | None = None,
     ) -> None:
-        """Assert that `rules` find the same in `table` where `put` puts it as in memory.
+        """Assert that `rules` find the same in `table` where `put` puts it as in memory, beside the same `tables`.
 
         Where queries take long, all of them are asked only if `is_whole`, and examples of a part.
         """
@@ -105,12 +110,20 @@ class ValidationBackendContract:
             rules = [(kind, kwargs) for kind, kwargs in rules if kwargs.get("column") not in left_out]
         if self.shown_of > 1 and is_whole:
             self._compare(put(table), table, rules, {"result_format": "BASIC", "partial_unexpected_count": 0})
-        self._compare(put(table), table, rules[:: self.shown_of], result_format)
+        asked = rules if tables else rules[:: self.shown_of]
+        self._compare(put(table), table, asked, result_format, tables)
 
-    def _compare(self, data: Any, table: pa.Table, rules: Sequence[Rule], result_format: Any) -> None:
+    def _compare(
+        self,
+        data: Any,
+        table: pa.Table,
+        rules: Sequence[Rule],
+        result_format: Any,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> None:
         suite = suite_of(rules)
-        wanted = validate(table, suite, result_format=result_format)
-        found = validate(data, suite, result_format=result_format)
+        wanted = validate(table, suite, result_format=result_format, tables=tables)
+        found = validate(data, suite, result_format=result_format, tables=tables)
 
         assert found.rows == wanted.rows
         differences = [

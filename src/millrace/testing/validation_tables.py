@@ -47,6 +47,7 @@ def tricky() -> pa.Table:
             "day": pa.array(
                 [date(1960, 1, 1) + timedelta(days=400 * step) for step in range(11)] + [None], pa.date32()
             ),
+            "doc": pa.array(["1", '"a"', '{"a": 1}', "[]", "2", None] * 2, pa.string()),
             "nothing": pa.array([None] * 12, pa.float64()),
             'odd "name`%s? :x': pa.array([1, 2, 2, None, 3, 3, 3, 4, 5, 6, 7, 8], pa.int64()),
             "group": pa.array(["x", "y"] * 5 + [None, "x"], pa.string()),
@@ -184,6 +185,8 @@ def _text_rules() -> list[Rule]:
         ("expect_column_value_lengths_to_equal", {"column": "code", "value": 6}),
         ("expect_column_values_to_match_strftime_format", {"column": "code", "strftime_format": "AB-%j"}),
         ("expect_column_values_to_be_json_parseable", {"column": "text"}),
+        ("expect_column_values_to_match_json_schema", {"column": "doc", "json_schema": {"type": "integer"}}),
+        ("expect_column_values_to_not_match_like_pattern_list", {"column": "code", "like_pattern_list": ["%9", "a%"]}),
         ("expect_column_values_to_be_dateutil_parseable", {"column": "code"}),
     ]
     return found
@@ -212,7 +215,13 @@ def _several_column_rules() -> list[Rule]:
         ("expect_multicolumn_values_to_be_equal", {"column_list": ["small", 'odd "name`%s? :x']}),
         ("expect_table_row_count_to_equal", {"value": 12}),
         ("expect_table_row_count_to_be_between", {"min_value": 13}),
-        ("expect_table_column_count_to_equal", {"value": 16}),
+        ("expect_table_column_count_to_be_between", {"min_value": 18}),
+        ("expect_table_columns_to_match_ordered_list", {"column_list": ["row", "small"]}),
+        (
+            "unexpected_rows_expectation",
+            {"unexpected_rows_query": "SELECT small, code FROM {batch} WHERE small > 7 ORDER BY small"},
+        ),
+        ("expect_table_column_count_to_equal", {"value": 17}),
         ("expect_table_columns_to_match_set", {"column_set": ["row", "whole"], "exact_match": False}),
         ("expect_column_to_exist", {"column": "nowhere"}),
         ("expect_column_values_to_be_unique", {"column": "nowhere"}),
@@ -251,6 +260,17 @@ def ordered_rules() -> list[Rule]:
         ("expect_column_values_to_be_increasing", {"column": "whole"}),
         ("expect_column_values_to_be_decreasing", {"column": "small"}),
         ("expect_column_values_to_be_increasing", {"column": "at"}),
+    ]
+
+
+def compared_rules() -> list[Rule]:
+    """Rules on `tricky` that compare it with a table "other"."""
+    query = "SELECT small, code FROM {batch} WHERE small < 4"
+    other = {"comparison_data_source_name": "other", "comparison_query": query.replace("4", "6")}
+    return [
+        ("expect_table_row_count_to_equal_other_table", {"other_table_name": "other"}),
+        ("expect_query_results_to_match_comparison", {"base_query": query, **other, "mostly": 0.5}),
+        ("expect_query_results_to_match_comparison", {"base_query": query, **other}),
     ]
 
 
