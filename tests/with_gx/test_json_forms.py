@@ -195,3 +195,22 @@ def test_a_parameter_without_a_value_passes_in_neither():
 
     assert (theirs["success"], ours["success"]) == (False, False)
     assert "low" in ours["exception_info"]["exception_message"]
+
+
+def test_a_project_folder_of_gx_is_read_and_written_back(tmp_path):
+    import great_expectations as gx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        context = gx.get_context(mode="file", project_root_dir=tmp_path)
+        context.suites.add(gx_suite(RULES[:3]))
+
+        suite = mr.Suite.load(tmp_path / "gx").expect_column_to_exist("id", severity="info")
+        suite.save(tmp_path / "gx" / "suite")
+
+        again = gx.get_context(mode="file", project_root_dir=tmp_path).suites.get("suite")
+    assert [each.expectation_type for each in again.expectations] == [each.type for each in suite.expectations]
+    assert again.expectations[3].severity == "info"
+    assert [each.id for each in again.expectations[:3]] == [each.id for each in suite.expectations[:3]]
+    ours = mr.DataValidator.from_gx(again).validate(FRAME)
+    assert ours.statistics == gx_validate(FRAME, again.to_json_dict()["expectations"])["statistics"]

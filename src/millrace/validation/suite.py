@@ -19,6 +19,7 @@ from millrace.core.errors import DataError, MillraceError, ProjectError, did_you
 from millrace.core.records import Severity
 from millrace.store.disk import write_atomic
 from millrace.validation.gx_names import is_old, type_of_class, upgraded
+from millrace.validation.gx_project import suite_file
 from millrace.validation.signatures import (
     SIGNATURES,
     argument_mistakes,
@@ -191,15 +192,28 @@ class Suite:
         return copy.deepcopy({key: facts[key] for key in self.keys})
 
     @classmethod
-    def load(cls, path: str | Path) -> Suite:
-        """The suite in a JSON file.
+    def from_gx(cls, suite: Any) -> Suite:
+        """The suite that an `ExpectationSuite` of Great Expectations holds; ``ExpectationSuite(**suite.to_dict())``
+        is the way back.
 
         Raises
         ------
         DataError
-            VALID-01 (no such file), VALID-02 (not JSON), VALID-03 (not a suite).
+            VALID-03 when it is none.
         """
-        file = Path(path)
+        document = suite.to_json_dict() if hasattr(suite, "to_json_dict") else {}
+        return cls.from_dict(document, where=caller_place())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Suite:
+        """The suite in a JSON file, or in the folder of a Great Expectations project; see `suite_file`.
+
+        Raises
+        ------
+        DataError
+            VALID-01 (no such file), VALID-02 (not JSON), VALID-03 (not a suite), VALID-51 (a folder with several).
+        """
+        file = suite_file(path)
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
@@ -217,8 +231,11 @@ class Suite:
         return cls.from_dict(document if isinstance(document, dict) else {}, where=str(file))
 
     def save(self, path: str | Path) -> None:
-        """Write the suite as JSON, whole at every instant. Raises StoreError STORE-01 or STORE-04."""
-        write_atomic(Path(path), (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+        """Write the suite as JSON to where `load` finds it, whole at every instant.
+
+        Raises StoreError STORE-01 or STORE-04, and DataError VALID-51 as `load`.
+        """
+        write_atomic(suite_file(path), (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
 
     def _expect(self, name: str, values: Sequence[Any], severity: Severity, arguments: Mapping[str, Any]) -> Suite:
         names = SIGNATURES[name].names if is_supported(name) else ()

@@ -17,8 +17,8 @@ class DataValidator:
 
     Parameters
     ----------
-    suite : Suite, path or mapping
-        The suite, its JSON file or its JSON object.
+    suite : Suite, path, mapping or ExpectationSuite
+        The suite, its JSON file, a Great Expectations project folder, its JSON object, or GX's own object.
     label : str, optional
         The column with the answer. Data to be served do not carry it, so its rules are left out for them.
 
@@ -32,10 +32,17 @@ class DataValidator:
             self.suite = suite
         elif isinstance(suite, Mapping):
             self.suite = Suite.from_dict(suite)
+        elif hasattr(suite, "to_json_dict"):
+            self.suite = Suite.from_gx(suite)
         else:
             self.suite = Suite.load(suite)
         self.label = label
         self.last_result: ValidationResult | None = None
+
+    @classmethod
+    def from_gx(cls, suite: Any, *, label: str | None = None) -> DataValidator:
+        """A validator of GX's own `ExpectationSuite`. Raises DataError VALID-03 when `suite` is none."""
+        return cls(Suite.from_gx(suite), label=label)
 
     def validate(self, data: Any, **options: Any) -> ValidationResult:
         """What the suite finds in `data`.
