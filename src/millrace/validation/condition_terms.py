@@ -13,6 +13,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
+from pyarrow import types
+
 from millrace.validation.backend import CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.expression import (
@@ -74,8 +76,8 @@ def column_term(batch: Batch, name: str) -> Term:
 def literal_term(value: Any) -> Term:
     """A plain value. Raises CannotCheck for one that nothing can be compared with."""
     kinds = [("bool", bool), ("number", (int, float, Decimal)), ("text", str), ("time", date)]
-    for kind, types in kinds:
-        if isinstance(value, types):  # type: ignore[arg-type]
+    for kind, classes in kinds:
+        if isinstance(value, classes):  # type: ignore[arg-type]
             return Term(kind, literal(value), value=value)
     raise CannotCheck(f"unsupported: nothing can be compared with {value!r} in a condition on rows")
 
@@ -176,9 +178,15 @@ def _fitted(batch: Batch, left: Term, right: Term) -> tuple[Expr, Expr]:
             raise CannotCheck(f"{left.describe()} cannot be compared with {right.value!r}")
         return values, literal(bound)
     kinds = [("number" if kind in ("bool", "nothing") else kind) for kind in (left.kind, right.kind)]
-    if kinds[0] != kinds[1] or kinds[0] == "other":
+    is_known = kinds[0] != "other" or _are_bytes(batch, left, right)
+    if kinds[0] != kinds[1] or not is_known:
         raise CannotCheck(f"{left.describe()} cannot be compared with {right.describe()}")
     return (_number(left), _number(right)) if kinds[0] == "number" else (left.expr, right.expr)
+
+
+def _are_bytes(batch: Batch, *terms: Term) -> bool:
+    found = [batch.type_of(term.name) for term in terms if term.name is not None]
+    return len(found) == len(terms) and all(types.is_binary(each) or types.is_large_binary(each) for each in found)
 
 
 def _number(term: Term) -> Expr:

@@ -1,6 +1,8 @@
 """Suites of older versions of Great Expectations, the names of its classes, and every expectation as a method."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +173,13 @@ def test_every_expectation_is_a_method_and_has_words(kind):
     assert kind not in words
     assert "{" not in words.replace("{batch}", "")
     assert "None" not in words
+
+
+def test_the_page_on_expectations_names_each_and_no_other():
+    page = (Path(__file__).parents[3] / "docs" / "expectations.md").read_text(encoding="utf-8")
+
+    named = set(re.findall(r"`((?:expect|unexpected)_[a-z_]+)`", page)) - {"unexpected_rows_query"}
+    assert named == {*SIGNATURES}
 
 
 def test_what_is_about_a_rule_stands_beside_its_arguments():

@@ -25,6 +25,8 @@ TABLE = pa.table(
         "later": pa.array([datetime(2024, 1, 3, tzinfo=UTC)] * 6, pa.timestamp("ms", tz="Europe/Berlin")),
         "on": [date(2024, 1, n) for n in range(1, 7)],
         "none": pa.nulls(6),
+        "raw": [b"x", b"\xff", None, b"", b"y", None],
+        "raw2": pa.array([b"x", b"", None, b"", None, b"z"], pa.large_binary()),
     }
 )
 
@@ -56,6 +58,8 @@ def rows(rule, *values, **arguments):
         ("zoned", "naive", {}, ([0, 1, 2, 3, 4, 5], 0)),
         ("on", "naive", {}, ([0, 1, 2, 3, 4, 5], 0)),
         ("a", "none", {}, ([0, 1, 2, 5], 2)),
+        ("raw", "raw2", {}, ([1, 4, 5], 1)),
+        ("raw", "s", {}, ([0, 1, 3, 4, 5], 1)),
     ],
 )
 def test_pairs_are_equal(left, right, arguments, expected):
