@@ -115,6 +115,8 @@ class DuckDatabase:
         except duckdb.Error as error:
             self._again()
             raise CannotCheck(f"DuckDB refused: {_first_line(error)}") from error
+        except (ValueError, OverflowError) as error:  # a value that the driver cannot send
+            raise CannotCheck(f"DuckDB cannot be sent a value: {error}") from error
 
     def columns_of(self, text: str) -> list[str]:
         import duckdb

@@ -120,6 +120,8 @@ class SqlDatabase:
                 raise refused(self._address, error) from error
             connection.rollback()  # a transaction that failed takes no other query
             raise CannotCheck(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from error
+        except (ValueError, OverflowError) as error:  # a value that the driver cannot send
+            raise CannotCheck(f"the database cannot be sent a value: {error}") from error
 
     def columns_of(self, text: str) -> list[str]:
         try:

@@ -311,7 +311,10 @@ class SqlBackend:
         taken: list[Any] = []
         refused: list[Any] = []
         for plain in self._distinct_values(value):
-            (taken if predicate.test(plain) else refused).append(plain)
+            try:
+                (taken if predicate.test(plain) else refused).append(plain)
+            except (TypeError, ValueError, ArithmeticError) as error:
+                raise CannotCheck(f"the value {plain!r} cannot be tested: {error}") from error
             if min(len(taken), len(refused)) > MOST_DECIDED:
                 raise CannotCheck(
                     f"unsupported: the rule takes and refuses more than {MOST_DECIDED:,} distinct values each, which "

@@ -74,7 +74,10 @@ def read_value(value: Any, kind: SqlKind) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if kind in ("time", "zoned") or (kind == "date" and not isinstance(value, date)):
-        moment = _EPOCH + timedelta(microseconds=int(value))
+        try:
+            moment = _EPOCH + timedelta(microseconds=int(value))
+        except OverflowError as error:
+            raise CannotCheck("a time lies beyond the years 1 to 9999") from error
         if kind == "date":
             return moment.date()
         return moment if kind == "zoned" else moment.replace(tzinfo=None)

@@ -65,7 +65,16 @@ def fitting_member(member: Any, kind: str, scale: int | None = None) -> Any:
         return _fitting_number(member, kind, scale)
     if isinstance(member, date):
         return _fitting_moment(member, kind)
-    return member if isinstance(member, str) and kind == "text" else None
+    return member if isinstance(member, str) and kind == "text" and is_unicode(member) else None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can stand in a database: half a surrogate pair, which JSON may hold, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fitting_number(member: Any, kind: str, scale: int | None) -> Any:

@@ -20,7 +20,7 @@ from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr, Predicate
 from millrace.validation.portable_regex import like_pattern, like_regex, portable_regex
 from millrace.validation.sql_dialects import PARAMETER, Dialect
-from millrace.validation.sql_numbers import as_float, as_single, fitting_member, rounded_limit
+from millrace.validation.sql_numbers import as_float, as_single, fitting_member, is_unicode, rounded_limit
 
 SqlKind = Literal["int", "float", "decimal", "bool", "text", "time", "zoned", "date", "nothing", "other"]
 
@@ -30,6 +30,7 @@ _ARITHMETIC = {"add": "+", "sub": "-", "mul": "*"}
 _MOMENTS = ("time", "zoned", "date")
 _EXACT = 10**38
 """Whole numbers below it are written as they are; every database has a type for them."""
+_SHORT = 20
 _BOUND_MEMBERS = 200
 """A set with more members is bound as one list where the database takes one."""
 
@@ -132,6 +133,8 @@ class SqlText:
             kind = beside.kind if beside is not None and beside.kind in _MOMENTS else own
             return Sql(self.dialect.literal_of_moment(value, kind), (), kind)
         if isinstance(value, str):
+            if not is_unicode(value):
+                raise CannotCheck(f"unsupported: {value!r} is no Unicode text, and {self.dialect.name} takes no other")
             return Sql(f"CAST({PARAMETER} AS {self.dialect.text})", (value,), "text")
         if isinstance(value, int) and abs(value) < _EXACT:
             return Sql(f"({value})" if value < 0 else str(value), (), "int")
@@ -169,8 +172,8 @@ class SqlText:
 
     def junction(self, expr: Expr) -> Sql:
         parts = [self.write(arg) for arg in expr.args]
-        text = f" {expr.op.upper()} ".join(part.text for part in parts)
-        return Sql(f"({text})", sum((part.values for part in parts), ()), "bool")
+        text = _joined([part.text for part in parts], expr.op.upper())
+        return Sql(text, tuple(value for part in parts for value in part.values), "bool")
 
     def negation(self, expr: Expr) -> Sql:
         truth = self.write(expr.args[0])
@@ -254,7 +257,8 @@ class SqlText:
 
     def liking(self, expr: Expr) -> Sql:
         text, pattern, escape = expr.args
-        if self.dialect.functions or self._is_told_by_python(text):  # SQLite's LIKE takes "a" for "A"
+        is_strange = not is_unicode(pattern)
+        if self.dialect.functions or is_strange or self._is_told_by_python(text):  # SQLite's LIKE takes "a" for "A"
             test = re.compile(like_regex(pattern, escape))
             wanted = ("like", pattern, escape)
             return self._judged(text, Predicate(wanted, lambda value: test.match(value) is not None))
@@ -297,6 +301,14 @@ class SqlText:
             raise CannotCheck(f"unsupported: {self.dialect.name} does not look at other rows twice in one value")
         alias, _ = self.windows.setdefault(expr, (f"millrace_w{len(self.windows)}", sql))
         return Sql(self.dialect.quoted(alias), (), sql.kind)
+
+
+def _joined(texts: Sequence[str], operator: str) -> str:
+    """Truths joined in halves of halves: databases bound how deep an expression may be."""
+    if len(texts) <= _SHORT:
+        return f"({f' {operator} '.join(texts)})"
+    half = len(texts) // 2
+    return f"({_joined(texts[:half], operator)} {operator} {_joined(texts[half:], operator)})"
 
 
 _WRITERS: dict[str, Callable[[SqlText, Expr], Sql]] = {

@@ -1,6 +1,7 @@
 """What rules become in SQL, and what a database is asked."""
 
 import math
+import sqlite3
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -339,3 +340,43 @@ def test_patterns_of_like_say_the_same_with_another_escape():
     assert like_pattern("10!%_#%#_", "#") == "10!!%_!%!_"
     assert like_pattern("50%#", "#") == "50%#"
     assert like_regex("_%", None) == r"(?s:..*)\Z"
+
+
+def test_a_thousand_truths_are_not_a_thousand_deep():
+    from millrace.validation.expression import any_of
+
+    truths = [compare("gt", column("whole"), literal(number)) for number in range(5000)]
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE orders (whole INTEGER)")
+    connection.execute("INSERT INTO orders VALUES (4998)")
+    ((text, values),) = asked_of(SQLITE, count_if(any_of(*truths)), count_if(all_of(*truths)))
+
+    assert connection.execute(text, values).fetchall() == [(1, 0)]
+    connection.close()
+
+
+def test_half_a_surrogate_pair_equals_nothing_and_is_never_sent():
+    broken = "\ud800"
+    ((_, values),) = asked_of(POSTGRES, count_if(is_in(column("text"), [broken, "a"])))
+
+    assert values == ("a",)
+    with pytest.raises(CannotCheck, match="no Unicode text"):
+        asked_of(POSTGRES, count_if(compare("eq", column("text"), literal(broken))))
+    database = Recorder([["a"]], [[0]])
+    batch(database).compute({None: [count_if(like(column("text"), broken))]})
+    assert "DISTINCT" in database.asked[0][0]
+    assert database.asked[1][1] == ()
+
+
+def test_a_time_beyond_what_python_holds_is_told():
+    latest = figure("max", column("at"))
+
+    with pytest.raises(CannotCheck, match="years 1 to 9999"):
+        batch(Recorder([[10**18]])).compute({None: [latest]})
+
+
+def test_a_test_that_breaks_is_told_with_its_value():
+    broken = Predicate(("broken",), lambda text: int(text) > 1)
+
+    with pytest.raises(CannotCheck, match="'x' cannot be tested"):
+        batch(Recorder([["2"], ["x"]])).compute({None: [count_if(holds(column("text"), broken))]})
