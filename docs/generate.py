@@ -54,6 +54,9 @@ MEANINGS = {
     "SERVE-10": "The request has problems; all of them are listed, the first with its place.",
     "SERVE-13": "A value is not of the type that the model's column has.",
     "VALID-04": "No suite is named for that file or source.",
+    "VALID-40": "A row breaks a rule on data; the message says which, and what its value is.",
+    "VALID-42": "A value was sent in another form than its column has, and has no equal of that form.",
+    "VALID-45": "The rules named for requests cannot be asked of a request; each is listed with the reason.",
     "TRAIN-11": "The model has no form in one of the formats; the next format is tried, and the reason is kept.",
 }
 FIXES = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.validation import engine
+from millrace.validation import fallback
 from millrace.validation.engine import validate
 from millrace.validation.row_checker import ROW_RULES, RowChecker
 from millrace.validation.row_types import form_of
@@ -150,7 +150,7 @@ RUNNABLE = sorted(kind for kind in ROW_RULES if kind in SIGNATURES)
 def _engine_alone():
     """What the engine does not run goes to Great Expectations where that is installed; a single row never does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "with_fallback", lambda results, *_: results)
+        patch.setattr(fallback, "with_fallback", lambda results, *_: results)
         yield
 
 

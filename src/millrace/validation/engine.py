@@ -20,8 +20,6 @@ from millrace.validation.date_rules import DATE_RULES
 from millrace.validation.distribution_rules import DISTRIBUTION_RULES
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, TRUE, Expr
-from millrace.validation.fallback import with_fallback
-from millrace.validation.frames import open_within
 from millrace.validation.json_form import json_ready
 from millrace.validation.order_rules import ORDER_RULES
 from millrace.validation.pair_rules import PAIR_RULES
@@ -95,6 +93,10 @@ def validate(
         VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be read; VALID-50 when
         `result_format` is none.
     """
+    # A rule on one row needs neither: a server that asks such rules does not load Polars for them.
+    from millrace.validation.fallback import with_fallback
+    from millrace.validation.frames import open_within
+
     form = ResultFormat.of(result_format)
     rules = [filled_rule(rule, parameters or {}, at) for rule in suite.expectations]
     # Rows in a database hold a connection until they are judged.
@@ -102,32 +104,37 @@ def validate(
         backend = open_within(stack, data)
         others = {name: partial(open_within, stack, table) for name, table in (tables or {}).items()}
         batch = Batch(backend, {name: partial(_count_of, other) for name, other in others.items()}, others)
-        compiled = [compile_rule(batch, rule, parameters) for rule in rules]
-        figures = Figures(backend)
-        checks = [item for item in compiled if isinstance(item, Check)]
-        rows, findings = figures.rows_and_findings(checks)
-        problems = add_examples(
-            backend,
-            [
-                (rule, item, findings[id(item)], figures.of(item))
-                for rule, item in zip(rules, compiled, strict=True)
-                if isinstance(item, Check) and id(item) in findings
-            ],
-            form,
-        )
-        problems = {**figures.broken, **problems}
-        results = [
-            item
-            if isinstance(item, ExpectationResult)
-            else _result(rule, findings.get(id(item)), problems.get(id(item)))
-            for rule, item in zip(rules, compiled, strict=True)
-        ]
+        rows, results = judge(batch, rules, form, parameters)
     results = with_fallback(results, data, form, parameters)
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
     return ValidationResult(
         suite.name, rows, results, suite.id, to_text(at) if at else None, json_ready(dict(parameters or {}))
     )
+
+
+def judge(
+    batch: Batch, rules: Sequence[Expectation], form: ResultFormat, parameters: Mapping[str, Any] | None = None
+) -> tuple[int, list[ExpectationResult]]:
+    """How many rows the batch has, and what each of `rules`, their parameters filled in, finds in it."""
+    compiled = [compile_rule(batch, rule, parameters) for rule in rules]
+    figures = Figures(batch.backend)
+    checks = [item for item in compiled if isinstance(item, Check)]
+    rows, findings = figures.rows_and_findings(checks)
+    problems = add_examples(
+        batch.backend,
+        [
+            (rule, item, findings[id(item)], figures.of(item))
+            for rule, item in zip(rules, compiled, strict=True)
+            if isinstance(item, Check) and id(item) in findings
+        ],
+        form,
+    )
+    problems = {**figures.broken, **problems}
+    return rows, [
+        item if isinstance(item, ExpectationResult) else _result(rule, findings.get(id(item)), problems.get(id(item)))
+        for rule, item in zip(rules, compiled, strict=True)
+    ]
 
 
 class Figures:

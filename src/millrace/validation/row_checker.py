@@ -14,10 +14,11 @@ from millrace.validation.batch import Batch
 from millrace.validation.check import Check, Rows
 from millrace.validation.coercion import ACCEPTED, NOT_COERCED, Target, coerce, targets
 from millrace.validation.describe import demand
-from millrace.validation.engine import compile_rule, validate
+from millrace.validation.engine import compile_rule, filled_rule, judge
 from millrace.validation.expression import ROWS, column, count_if
 from millrace.validation.parameters import parameter_names
-from millrace.validation.result import ValidationResult
+from millrace.validation.result import ExpectationResult
+from millrace.validation.result_format import ResultFormat
 from millrace.validation.row_backend import RowBackend
 from millrace.validation.row_code import RowCode, RowColumn
 from millrace.validation.row_result import Action, NotJudged, RowFinding, RowResult, RowRule
@@ -65,6 +66,7 @@ ROW_RULES = TYPE_RULES | {
 """Rules that a row keeps or breaks by itself. All others are about a batch."""
 
 _BATCH_RULE = "it is about a whole batch: one row says nothing of it"
+_FORM = ResultFormat.of("BASIC")
 _MOST_ROUTES = 4096
 _LONGEST = 60  # characters of a value in a message
 
@@ -253,7 +255,7 @@ class RowChecker:
 
     def _judge_slowly(self, row: Mapping[str, Any]) -> tuple[int, ...]:
         """The broken rules by the engine, which keeps one rule's fault from the others."""
-        results = self._ask(self._expectations, row).results
+        results = self._ask(self._expectations, row)
         return tuple(place for place, result in enumerate(results) if not result.success)
 
     def _compile(self, forms: Mapping[str, Form], row: Mapping[str, Any]) -> _Plan:
@@ -268,7 +270,7 @@ class RowChecker:
         for place, expectation in enumerate(self._expectations):
             test, is_share = self._test(code, batch, expectation)
             if test is None:
-                test = str(not self._ask([expectation], row).results[0].success)
+                test = str(not self._ask([expectation], row)[0].success)
             if is_share:
                 by_value.append(place)
             if test != "False":
@@ -298,13 +300,13 @@ class RowChecker:
 
     def _slow_test(self, code: RowCode, expectation: Expectation) -> str:
         """Code that asks the engine, for a rule that is more than a share of rows."""
-        judge = code.bind(lambda row: not self._ask([expectation], row).results[0].success)
+        judge = code.bind(lambda row: not self._ask([expectation], row)[0].success)
         return f"{judge}(row)"
 
-    def _ask(self, rules: Sequence[Expectation], row: Mapping[str, Any]) -> ValidationResult:
+    def _ask(self, rules: Sequence[Expectation], row: Mapping[str, Any]) -> list[ExpectationResult]:
         """What the engine finds in the row as a batch."""
-        suite = Suite(self.suite.name, list(rules))
-        return validate(self._backend(row), suite, result_format="BASIC", parameters=self.parameters)
+        filled = [filled_rule(rule, self.parameters) for rule in rules]
+        return judge(Batch(self._backend(row)), filled, _FORM, self.parameters)[1]
 
     def _backend(self, row: Mapping[str, Any]) -> RowBackend:
         forms = {name: form_of(value, self.types.get(name)) for name, value in row.items()}
@@ -317,7 +319,7 @@ class RowChecker:
         texts = {place: _seen(row, self._columns[place]) for place in places if place in by_value}
         others = [place for place in places if place not in texts]
         if others:
-            results = self._ask([self._expectations[place] for place in others], row).results
+            results = self._ask([self._expectations[place] for place in others], row)
             texts |= {place: result.observed for place, result in zip(others, results, strict=True)}
         return [RowFinding(rule, texts[place]) for rule, place in zip(broken, places, strict=True)]
 

@@ -2,6 +2,8 @@
 
 import logging
 import math
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -289,3 +291,17 @@ class TestCoercion:
             found = RowChecker(people, policy=policy).check(GOOD | {"age": "25"})
             assert (found.row["age"], found.coerced) == ("25", {})
             assert not found.is_clean
+
+
+def test_a_row_is_judged_without_polars_and_pandas():
+    code = (
+        "import sys\n"
+        "from millrace.validation.row_checker import RowChecker\n"
+        "from millrace.validation.suite import Suite\n"
+        "suite = Suite('s').expect_column_values_to_be_of_type('x', 'int')\n"
+        "checker = RowChecker(suite.expect_column_values_to_be_between('x', 0, 1))\n"
+        "assert [len(checker.check({'x': x}).findings()) for x in (1, 2, 'a')] == [0, 1, 2]\n"
+        "print(sorted({'polars', 'pandas', 'scipy', 'great_expectations'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
