@@ -24,6 +24,7 @@ NAMES = (
     "feature_feast",
     "validation",
     "row_checker",
+    "incidents",
     "drift",
 )
 

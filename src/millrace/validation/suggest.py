@@ -162,8 +162,12 @@ class _Drafting:
             return []
         top = max((share for _, share in column.top), default=0.0)
         often = min(1.0, (top * column.present + 0.5) / (column.present + 1))
-        if often ** max(1, self._there(column)) > CHANCE:
+        if often ** max(1, self._there(column)) > CHANCE or column.kind in ("time", "date"):
             return []
+        if column.kind == "number" and column.stdev and not column.infinite:
+            # Far below any spread that is one, and above what rounding makes of a constant; counting values is dear.
+            least = column.stdev * 1e-6
+            return [_rule("expect_column_stdev_to_be_between", column=column.name, min_value=least)]
         return [_rule("expect_column_unique_value_count_to_be_between", column=column.name, min_value=2)]
 
     def _members(self, column: ColumnProfile) -> list[Expectation]:

@@ -165,7 +165,7 @@ CHANGES = {
     ),
     "an unseen level": lambda t: replaced(t, "plan", pc.if_else(t["is_new"], "gold", t["plan"])),
     "one level only": lambda t: replaced(t, "plan", pa.array(["free"] * t.num_rows)),
-    "a constant": lambda t: replaced(t, "score", pa.array([0.5] * t.num_rows)),
+    "a constant": lambda t: replaced(t, "score", pa.array([0.1] * t.num_rows)),
     "numbers as text": lambda t: replaced(t, "spend", t["spend"].cast(pa.string())),
     "codes of another form": lambda t: replaced(t, "order_no", pc.binary_join_element_wise("X", t["order_no"], "")),
     "mojibake": lambda t: replaced(t, "city", pa.array([c.encode().decode("latin-1") for c in t["city"].to_pylist()])),
