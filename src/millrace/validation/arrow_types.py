@@ -5,6 +5,7 @@ Types are judged on the schema of the file, not on pandas: a column of whole num
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -78,3 +79,31 @@ _NUMBERS = [
     pa.float32(),
     pa.float64(),
 ]
+
+
+_EXACT: dict[str, pa.DataType] = {
+    "int": pa.int64(),
+    "integer": pa.int64(),
+    "long": pa.int64(),
+    "float": pa.float64(),
+}
+_TIMED = re.compile(r"(datetime64|timestamp|timedelta64|duration)\[(s|ms|us|ns)(?:,\s*(?:tz=)?([^\]]+))?\]")
+
+
+def find_exact_type(name: str) -> Test | None:
+    """What a type name accepts where one type is meant: width, unit and time zone count; None for no type name.
+
+    >>> find_exact_type("int")(pa.int32()), find_exact_type("datetime64[us, UTC]")(pa.timestamp("us", "UTC"))
+    (False, True)
+    """
+    plain = name.strip()
+    timed = _TIMED.fullmatch(plain)
+    if timed is not None:
+        kind, unit, zone = timed.groups()
+        return _exactly(pa.timestamp(unit, zone) if kind in ("datetime64", "timestamp") else pa.duration(unit))
+    if plain in ("datetime64", "timestamp"):
+        return lambda found: bool(types.is_timestamp(found) and found.tz is None)
+    if plain.lower() in _EXACT:
+        return _exactly(_EXACT[plain.lower()])
+    test = find_type(name)
+    return None if test is None else lambda found: test(found) or str(found) == plain

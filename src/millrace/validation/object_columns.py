@@ -102,7 +102,9 @@ def as_array(values: Any) -> pa.Array | pa.ChunkedArray:
     if getattr(getattr(values, "dtype", None), "tz", None) is not None:
         # Arrow takes zoned times by a way that pandas warns of.
         moments = pa.array(values.dt.tz_convert("UTC").dt.tz_localize(None), from_pandas=True)
-        return moments.cast(pa.timestamp(moments.type.unit, "UTC"))
+        in_utc = moments.cast(pa.timestamp(moments.type.unit, "UTC"))
+        zone = getattr(values.dtype.tz, "key", None)
+        return in_utc if zone is None else in_utc.cast(pa.timestamp(moments.type.unit, zone))
     array = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values, from_pandas=True)
     if isinstance(array.type, pa.BaseExtensionType):
         # A UUID, a period: its storage is not what its user sees.

@@ -43,6 +43,7 @@ SIGNATURES: dict[str, Signature] = {
     "expect_table_column_count_to_equal": Signature(("value",)),
     "expect_table_column_count_to_be_between": Signature((), _RANGE[:2], _RANGE[:2]),
     "expect_column_to_exist": Signature(("column",), ("column_index",)),
+    "expect_column_type_to_be": Signature(("column", "type_")),
     "expect_column_values_to_be_of_type": Signature(("column", "type_"), ("mostly",)),
     "expect_column_values_to_be_in_type_list": Signature(("column", "type_list"), ("mostly",)),
     "expect_column_values_to_be_between": Signature(("column",), (*_RANGE, "mostly"), ("min_value", "max_value")),

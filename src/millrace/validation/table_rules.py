@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from millrace.core.errors import MillraceError, did_you_mean, nearest
-from millrace.validation.arrow_types import TYPE_NAMES, find_type, is_numeric_name
+from millrace.validation.arrow_types import TYPE_NAMES, find_exact_type, find_type, is_numeric_name
 from millrace.validation.batch import Batch, CannotCheck, plain_type, type_name
 from millrace.validation.check import Check, Finding, Values, is_within
 from millrace.validation.expression import ROWS, Predicate, all_of, count_if, holds, is_present, negate
@@ -106,6 +106,16 @@ def column_type(batch: Batch, kwargs: Kwargs) -> Check:
     return _text_for_numbers(batch, kwargs["column"])
 
 
+def exact_column_type(batch: Batch, kwargs: Kwargs) -> Check:
+    """One type, its width, unit and time zone too."""
+    found, name = batch.type_of(kwargs["column"]), kwargs["type_"]
+    test = find_exact_type(name)
+    if test is None:
+        raise CannotCheck(f"{name!r} is no type name: {did_you_mean(name, TYPE_NAMES)}")
+    # The dictionary that values are kept in is a type of its own, and one of its values' too.
+    return _known(test(found) or test(plain_type(found)), {"observed_value": type_name(found)})
+
+
 def _text_for_numbers(batch: Batch, column: str) -> Check:
     # Text where numbers are due: usually a few values made the whole column text, so name them.
     values = batch.values(column)
@@ -153,6 +163,7 @@ TABLE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_table_row_count_to_equal_other_table": row_count_of_other,
     "expect_table_row_count_to_be_between": row_count_between,
     "expect_column_to_exist": column_exists,
+    "expect_column_type_to_be": exact_column_type,
     "expect_column_values_to_be_of_type": column_type,
     "expect_column_values_to_be_in_type_list": column_type,
 }

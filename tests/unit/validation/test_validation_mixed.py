@@ -129,6 +129,13 @@ def test_columns_of_every_pandas_type_are_read(dtype, values):
     assert run("column_unique_value_count_to_be_between", "x", 2, 2, data=frame).success
 
 
+def test_a_zone_of_pandas_is_kept():
+    moments = pd.Series([datetime(2024, 1, 31, tzinfo=UTC)]).astype("datetime64[us, Europe/Berlin]")
+
+    assert run("column_type_to_be", "at", "datetime64[us, Europe/Berlin]", data=pd.DataFrame({"at": moments})).success
+    assert run("column_max_to_be_between", "at", "2024-01-31", "2024-01-31", data=pd.DataFrame({"at": moments})).success
+
+
 def test_names_that_are_no_text_and_names_there_twice():
     frame = pd.DataFrame(np.array([[1, 2, 3], [4, 5, 6]]), columns=[7, "a", "a"])
 

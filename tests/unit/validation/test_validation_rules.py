@@ -146,6 +146,30 @@ def test_types_are_those_of_the_schema(column, passing, failing):
         assert not run("column_values_to_be_of_type", column, name).success, name
 
 
+@pytest.mark.parametrize(
+    ("column", "passing", "failing"),
+    [
+        ("id", ["int32", "INT32"], ["int", "int64", "float", "INTEGER"]),
+        ("big", ["int", "int64", "INTEGER", "BIGINT"], ["int32", "uint64"]),
+        ("x", ["float", "float64", "double"], ["float32", "int"]),
+        ("s", ["str", "string", "object", "TEXT"], ["int", "category"]),
+        ("code", ["category", "str"], ["int"]),
+        (
+            "at",
+            ["datetime64[us, UTC]", "timestamp[us, tz=UTC]", "TIMESTAMP"],
+            ["datetime64[us]", "datetime64[ns, UTC]", "datetime64"],
+        ),
+        ("on", ["date"], ["datetime64"]),
+    ],
+)
+def test_one_type_is_meant_with_its_width_unit_and_zone(column, passing, failing):
+    for name in passing:
+        assert run("column_type_to_be", column, name).success, name
+    for name in failing:
+        assert not run("column_type_to_be", column, name).success, name
+    assert "is no type name" in run("column_type_to_be", column, "nonsense").problem
+
+
 def test_an_unknown_type_name_is_named():
     result = run("column_values_to_be_of_type", "id", "intt64")
 
