@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from millrace.validation.backend import CannotCheck, Scopes
 from millrace.validation.expression import Expr
-from millrace.validation.row_code import RowCode, RowColumn
+from millrace.validation.row_code import FAULTS, RowCode, RowColumn
 
 _NO_ROW: Mapping[str, Any] = {"rows": 0, "count_if": 0, "distinct": 0}
 
@@ -74,7 +74,7 @@ class RowBackend:
             raise CannotCheck("there is no row to look at")
         try:
             return code.build(result)(self._row)
-        except (TypeError, ValueError, ArithmeticError) as error:
+        except FAULTS as error:
             raise CannotCheck(f"{type(error).__name__}: {error}") from error
 
 

@@ -20,7 +20,7 @@ from millrace.validation.parameters import parameter_names
 from millrace.validation.result import ExpectationResult
 from millrace.validation.result_format import ResultFormat
 from millrace.validation.row_backend import RowBackend
-from millrace.validation.row_code import RowCode, RowColumn
+from millrace.validation.row_code import FAULTS, RowCode, RowColumn
 from millrace.validation.row_result import Action, NotJudged, RowFinding, RowResult, RowRule
 from millrace.validation.row_types import PLAIN, TYPE_RULES, Form, declared_types, form_of, plain_row
 from millrace.validation.suite import Expectation, Suite
@@ -250,7 +250,7 @@ class RowChecker:
     def _run(self, judge: _Judge, row: Mapping[str, Any]) -> tuple[int, ...] | None:
         try:
             return judge(row)
-        except (TypeError, ValueError, ArithmeticError):
+        except FAULTS:
             return self._judge_slowly(row)
 
     def _judge_slowly(self, row: Mapping[str, Any]) -> tuple[int, ...]:
@@ -358,5 +358,5 @@ def _seen(row: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = "missing" if value is None or value != value else repr(value)
+    text = "missing" if value is None or (isinstance(value, float) and value != value) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

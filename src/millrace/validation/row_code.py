@@ -27,6 +27,9 @@ _SYMBOLS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="
 _OPPOSITE = {"eq": "!=", "ne": "==", "lt": ">=", "le": ">", "gt": "<=", "ge": "<"}
 _ARITHMETIC = {"add": "+", "sub": "-", "mul": "*"}
 _TRUTHS = {"and", "or", "not", *_SYMBOLS, "is_missing", "is_in", "matches", "like", "holds", "repeated"}
+FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError)
+"""What a value that nobody thought of raises inside a rule."""
+
 _EXACT = 2**53  # floats hold every whole number up to it
 _DEEPEST = 24  # nested parentheses in one line of generated code; Python takes fewer than 200
 
@@ -82,7 +85,7 @@ class RowCode:
         """The function; `result` is the code of what it returns."""
         names = ", ".join(self._bound)
         lines = [f"def make({names}):", "  def judge(row):", *self._lines, f"    return {result}", "  return judge"]
-        space: dict[str, Any] = {"__builtins__": {"len": len, "abs": abs, "float": float}}
+        space: dict[str, Any] = {}
         exec(compile("\n".join(lines), "<rules of one row>", "exec"), space)  # noqa: S102  # see the module's text
         made: Callable[[Mapping[str, Any]], Any] = space["make"](**self._bound)
         return made

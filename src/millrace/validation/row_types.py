@@ -92,7 +92,7 @@ def plain_value(value: Any) -> Any:
     try:
         if value is None or bool(value != value):
             return None  # NaT, and NaN of any kind
-    except (TypeError, ValueError):  # pandas' NA says so when asked for a truth
+    except Exception:  # noqa: BLE001  # an object of any class; pandas' NA raises when it is asked for a truth
         return None if type(value).__name__ == "NAType" else value
     to_python = getattr(value, "to_pydatetime", None) or getattr(value, "item", None)
     if to_python is not None:

@@ -177,9 +177,20 @@ def test_values_of_numpy_and_pandas_are_taken_for_what_they_are():
     assert [checker.check(row).is_clean for row in frame.to_dict("records")] == [True, False]
 
 
+class Odd:
+    """Cannot be compared."""
+
+    def __eq__(self, other):
+        raise RuntimeError("no")
+
+    __ne__ = __eq__
+    __hash__ = None
+
+
 def test_a_value_of_no_kind_breaks_the_rules_on_values():
-    checker = RowChecker(Suite("s").expect_column_values_to_be_between("x", 0, 10))
-    for value in ([1], {"a": 1}, object(), b"1", "5"):
+    suite = Suite("s").expect_column_values_to_be_between("x", 0, 10).expect_column_value_lengths_to_equal("x", 0)
+    checker = RowChecker(suite)
+    for value in ([1], {"a": 1}, {1}, object(), b"1", "5", 1j, "\ud800", np.array([1, 2]), 2**70, Odd()):
         found = checker.check({"x": value})
         assert found.is_rejected
         assert found.findings()[0].observed
