@@ -129,6 +129,9 @@ def is_member(batch: Batch, term: Term, members: Sequence[Any]) -> Expr:
         plain = [member for member in members if isinstance(member, (bool, int, float, Decimal))]
         plain = [int(member) if isinstance(member, bool) else member for member in plain]
         found = is_in(_number(term), plain) if plain else FALSE
+    elif term.kind == "mixed":
+        plain = [member for member in members if member is not None]
+        found = is_in(term.expr, plain) if plain else FALSE
     elif term.kind == "text":
         texts = [member for member in members if isinstance(member, str)]
         found = is_in(term.expr, texts) if texts else FALSE
@@ -178,6 +181,9 @@ def _fitted(batch: Batch, left: Term, right: Term) -> tuple[Expr, Expr]:
             raise CannotCheck(f"{left.describe()} cannot be compared with {right.value!r}")
         return values, literal(bound)
     kinds = [("number" if kind in ("bool", "nothing") else kind) for kind in (left.kind, right.kind)]
+    if "mixed" in kinds:
+        # Python's own values: some of them may well go together.
+        return left.expr, right.expr
     is_known = kinds[0] != "other" or _are_bytes(batch, left, right)
     if kinds[0] != kinds[1] or not is_known:
         raise CannotCheck(f"{left.describe()} cannot be compared with {right.describe()}")

@@ -67,6 +67,8 @@ def condition_text(condition: Any) -> str:
     """
     if not isinstance(condition, Mapping):
         return str(condition)
+    if "$PARAMETER" in condition:
+        return _figure(condition)
     kind = condition.get("type")
     if kind in ("and", "or"):
         return f" {kind} ".join(

@@ -59,6 +59,8 @@ def _against_levels(batch: Batch, kwargs: Kwargs, partition: Mapping[str, Any] |
     if partition is not None and len(set(map(_key, partition["values"]))) < len(partition["values"]):
         raise CannotCheck("partition_object names a value twice")
     column = kwargs["column"]
+    if batch.kind(column) in ("mixed", "other"):
+        raise CannotCheck(f"unsupported: {batch.describe(column)}, whose values are no levels of one kind")
     values = batch.values(column)
     counted, present = levels(values), count_if(is_present(values))
     is_time = batch.kind(column) in ("time", "date")

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import stats
@@ -195,6 +196,14 @@ def test_a_distribution_over_some_rows():
     result = run("s", {"values": ["a"], "weights": [1]}, 0, row_condition="s == 'a'")
 
     assert result.success
+
+
+def test_values_of_many_kinds_are_no_levels():
+    table = pd.DataFrame({"m": pd.Series([1, "a", True], dtype=object)})
+
+    result = run("m", {"values": [1, "a"], "weights": [0.5, 0.5]}, 1, table=table)
+
+    assert result.is_unsupported
 
 
 def test_more_bins_than_anyone_reads_are_refused():

@@ -2,9 +2,11 @@
 
 from datetime import UTC, date, datetime
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from millrace.validation.describe import demand
 from millrace.validation.engine import validate
 from millrace.validation.suite import Expectation, Suite
 
@@ -260,6 +262,48 @@ def test_rules_of_every_sort_judge_the_chosen_rows_alone():
     assert results[4].result["element_count"] == 3
     assert results[8].result["observed_value"] is None
     assert [result.problem for result in results] == [None] * 10
+
+
+MIXED = pd.DataFrame(
+    {
+        "m": pd.Series([1, "a", None, 2.5, True, "1"], dtype=object),
+        "n": [1, 2, 3, 2.5, 1, 1],
+        "row": [0, 1, 2, 3, 4, 5],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("m == 1", [0, 4]),
+        ("m == 'a'", [1]),
+        ("m != 'a'", [0, 2, 3, 4, 5]),
+        ("m in [1, 'a']", [0, 1, 4]),
+        ("m == n", [0, 3, 4]),
+        ("m.isnull()", [2]),
+    ],
+)
+def test_columns_of_many_kinds_are_compared_value_by_value(condition, rows):
+    assert result_of(condition, table=MIXED).result["unexpected_list"] == rows
+
+
+def test_an_order_between_values_of_many_kinds_is_no_verdict():
+    assert result_of("m > 1", table=MIXED).problem is not None
+
+
+def test_a_condition_that_is_given_later():
+    rule = Expectation(
+        "expect_column_values_to_be_in_set",
+        {"column": "row", "value_set": [4, 5], "row_condition": {"$PARAMETER": "which"}},
+    )
+    suite = Suite("one").add(rule)
+
+    assert validate(TABLE, suite, parameters={"which": "`my col` > 40"}).success
+    assert not validate(TABLE, suite, parameters={"which": "`my col` > 30"}).success
+    missing = validate(TABLE, suite).results[0]
+    assert "suite parameter which" in missing.problem
+    assert "where [which]" in demand(rule.type, rule.kwargs)
 
 
 def test_a_condition_object_of_great_expectations_is_written_as_json():
