@@ -15,7 +15,11 @@ TIMES = {"time", "zoned", "berlin", "date"}
 HUGE = {"extreme", "unsigned", "nullable"}
 OBJECTS = {"mixed", "date", "decimal", "bytes", "none", "object_text"}
 BOUNDS = ("min_value", "max_value")
-TYPE_RULES = {"expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list"}
+TYPE_RULES = {
+    "expect_column_values_to_be_of_type",
+    "expect_column_values_to_be_in_type_list",
+    "expect_column_type_to_be",
+}
 
 
 @dataclass(frozen=True)
