@@ -84,8 +84,8 @@ def validate(
     tables : mapping of str to data, optional
         Tables that rules name, such as ``other_table_name``.
     parameters : mapping of str to value, optional
-        Values of the suite parameters, ``{"$PARAMETER": "name"}``. A rule with one that is not there fails and
-        names it.
+        Values of the suite parameters, ``{"$PARAMETER": "name"}``, before those that the suite carries in its
+        ``suite_parameters``. A rule with one that is not there fails and names it.
 
     Raises
     ------
@@ -98,7 +98,8 @@ def validate(
     from millrace.validation.frames import open_within
 
     form = ResultFormat.of(result_format)
-    rules = [filled_rule(rule, parameters or {}, at) for rule in suite.expectations]
+    parameters = {**suite.parameters, **(parameters or {})}
+    rules = [filled_rule(rule, parameters, at) for rule in suite.expectations]
     # Rows in a database hold a connection until they are judged.
     with ExitStack() as stack:
         backend = open_within(stack, data)
@@ -108,9 +109,7 @@ def validate(
     results = with_fallback(results, data, form, parameters)
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
-    return ValidationResult(
-        suite.name, rows, results, suite.id, to_text(at) if at else None, json_ready(dict(parameters or {}))
-    )
+    return ValidationResult(suite.name, rows, results, suite.id, to_text(at) if at else None, json_ready(parameters))
 
 
 def judge(

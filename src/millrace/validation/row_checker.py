@@ -143,7 +143,7 @@ class RowChecker:
             raise DataError("VALID-43", f"there is no policy {policy!r}", fix=did_you_mean(str(policy), POLICIES))
         self.suite = suite
         self.policy = policy
-        self.parameters = dict(parameters or {})
+        self.parameters = {**suite.parameters, **(parameters or {})}
         self.types = {**declared_types(suite.expectations), **(types or {})}
         self.rules: list[RowRule] = []
         self.not_judged: list[NotJudged] = []

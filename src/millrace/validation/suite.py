@@ -127,6 +127,12 @@ class Suite:
     def __dir__(self) -> list[str]:
         return sorted([*super().__dir__(), *SIGNATURES])
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Values of its parameters that the suite carries itself; those given to a validation come before them."""
+        own = self.extra.get("suite_parameters")
+        return dict(own) if isinstance(own, Mapping) else {}
+
     def add(self, expectation: Expectation) -> Suite:
         """Append `expectation`; returns the suite."""
         self.expectations.append(expectation)

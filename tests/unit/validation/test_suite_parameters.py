@@ -138,6 +138,15 @@ def test_a_rule_without_its_value_fails_and_names_it():
     assert "oldest" in result.explain()
 
 
+def test_a_suite_may_carry_values_of_its_own():
+    rule = {"type": "expect_column_max_to_be_between", "kwargs": {"column": "age", "max_value": {"$PARAMETER": "top"}}}
+    suite = Suite.from_dict({"name": "people", "expectations": [rule], "suite_parameters": {"top": 40}})
+
+    assert validate(TABLE, suite).success
+    assert validate(TABLE, suite).suite_parameters == {"top": 40}
+    assert not validate(TABLE, suite, parameters={"top": 39}).success
+
+
 def test_a_value_of_the_wrong_sort_is_a_rule_written_wrong():
     suite = Suite("people").expect_column_values_to_be_in_set("age", {"$PARAMETER": "ages"})
 
