@@ -89,6 +89,7 @@ class ValidationBackendContract:
         result = validate(put(tricky()), suite_of(rules))
 
         assert [(one.success, one.is_unsupported) for one in result.results] == [(False, True)] * len(rules)
+        assert all("no order" in (one.problem or "") for one in result.results)
 
     def compare(
         self,

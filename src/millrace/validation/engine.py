@@ -251,7 +251,10 @@ def _refuse_unsupported(backend: Backend, check: Check) -> None:
     asked = [*check.figures, *([check.where] if check.where is not None else [])]
     lacking = sorted({op for figure in asked for op in figure.operations()} & backend.unsupported)
     if lacking:
-        raise CannotCheck(f"unsupported: rows there cannot be asked for '{lacking[0]}'")
+        reasons = {"previous": "the rows have no order there, which the rule asks for"}
+        raise CannotCheck(
+            f"unsupported: {reasons.get(lacking[0], f'the rows cannot be asked for {lacking[0]!r} there')}"
+        )
 
 
 def _verdict_alone(result: ExpectationResult) -> ExpectationResult:
