@@ -70,10 +70,18 @@ class SpooledColumns(LazyColumns):
         folder = tempfile.mkdtemp(prefix="millrace-batch-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         file, rows = Path(folder) / "rows.arrow", 0
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
-            for batch in reader:
-                writer.write_batch(batch)
-                rows += batch.num_rows
+        try:
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+                for batch in reader:
+                    writer.write_batch(batch)
+                    rows += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                "VALID-10",
+                f"the stream of batches cannot be read: {(str(error).splitlines() or ['damaged'])[0]}",
+                why=f"it broke off after {rows:,} rows, or there is no room for them in {folder}",
+                fix="open the stream again; no row of it was judged",
+            ) from error
         self._schema = reader.schema
         super().__init__(pl.scan_ipc(file), rows)
 

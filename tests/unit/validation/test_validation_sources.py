@@ -254,6 +254,18 @@ def test_a_lazy_frame_that_cannot_run_is_refused(tmp_path):
         validate(frame, Suite("one").expect_column_mean_to_be_between("n", 0))
 
 
+def test_a_stream_that_breaks_off_is_refused():
+    def batches():
+        yield TABLE.to_batches()[0]
+        raise OSError("the connection was reset")
+
+    reader = pa.RecordBatchReader.from_batches(TABLE.schema, batches())
+
+    with pytest.raises(DataError, match="the connection was reset") as caught:
+        validate(reader, Suite("one").expect_column_to_exist("x"))
+    assert (caught.value.code, "after 60 rows" in caught.value.why) == ("VALID-10", True)
+
+
 def test_rows_of_a_lazy_frame_are_counted_when_nothing_else_is_asked():
     frame = pl.LazyFrame({"a": [1, 2, 3]}).filter(pl.col("a") > 1)
 
