@@ -135,7 +135,7 @@ def false_alarm_chance(evidence: Mapping[str, Any]) -> float:
     corrections keep the chance of any false call at q when all tests are independent, or positively dependent; the
     second because a flag needs the effect too, and with many rows chance alone does not bring it about.
     """
-    chances = [test["chance"] for facts in evidence["columns"] for test in facts["tests"] if "chance" in test]
+    chances = [test.get("chance", 1.0) for facts in evidence["columns"] for test in facts["tests"]]
     return float(min(evidence["q"], sum(chances)))
 
 
