@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.measure import Row, in_turns
 
-CALLS = 2000
-REQUESTS = 300
-ROUNDS = 11
+CALLS = 1000
+REQUESTS = 100
+ROUNDS = 41
 GOOD = {"user_id": 7, "age": 40, "income": 52_000.0, "purchase_history": 3, "target": 1}
 BAD = {"user_id": 7, "age": 12, "income": None, "purchase_history": 3, "target": 2}
 
