@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from millrace.data.scan import Scan
     from millrace.data.source import Source
+    from millrace.validation.csv_pieces import CsvPieces
     from millrace.validation.suite import Suite
 
 
@@ -61,10 +62,19 @@ class NamedBatch:
             data_files(path)  # raises with what is near
         return path
 
-    def scan(self) -> Scan:
-        """The rows piece by piece. Raises as `scan_source`."""
+    def scan(self) -> Scan | CsvPieces:
+        """The rows piece by piece. Raises as `scan_source`; of large CSV files as `large_csv`."""
+        from millrace.data.location import data_files, file_kind
         from millrace.data.scan import scan_source
 
+        if self.is_file and not set(self.source.path) & set("*?["):
+            files = data_files(self.root / self.source.path)
+            if {file_kind(file) for file in files} == {"csv"}:
+                from millrace.validation.csv_pieces import large_csv
+
+                large = large_csv(files)
+                if large is not None:
+                    return large
         return scan_source(self.source, root=self.root, end=self.end)
 
 

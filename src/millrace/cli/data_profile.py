@@ -17,6 +17,7 @@ from millrace.core.errors import DataError
 
 if TYPE_CHECKING:
     from millrace.data.scan import Scan
+    from millrace.validation.csv_pieces import CsvPieces
     from millrace.validation.profile import TableProfile
     from millrace.validation.suite import Suite
 
@@ -91,7 +92,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def profile_of(scan: Scan, batch: str) -> TableProfile:
+def profile_of(scan: Scan | CsvPieces, batch: str) -> TableProfile:
     """The profile of a batch read piece by piece, with a bar on a terminal."""
     from millrace.validation.profile import profile
 
@@ -100,7 +101,7 @@ def profile_of(scan: Scan, batch: str) -> TableProfile:
     return profile(_pieces(scan), tell=tell)
 
 
-def _pieces(scan: Scan) -> Iterator[Any]:
+def _pieces(scan: Scan | CsvPieces) -> Iterator[Any]:
     is_empty = True
     for piece in scan.pieces():
         is_empty = False

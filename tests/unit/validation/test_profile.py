@@ -10,6 +10,7 @@ import pytest
 
 from millrace.core.errors import DataError
 from millrace.validation.column_figures import SAMPLE_ROWS, DistinctCount, RowSample
+from millrace.validation.csv_pieces import large_csv
 from millrace.validation.profile import profile
 from millrace.validation.profile_page import profile_page
 
@@ -144,3 +145,20 @@ def test_infinite_times_and_integers_at_the_ends_are_kept():
 
     assert (found["n"].least, found["n"].greatest) == (-(2**63), 2**63 - 1)
     assert found["u"].greatest == 2**64 - 1
+
+
+def test_a_large_csv_file_comes_in_pieces_and_has_the_profile_of_its_rows(tmp_path, table):
+    import pyarrow.csv
+
+    plain = table.select(["id", "amount", "plan", "is_new", "at"])
+    file = tmp_path / "rows.csv"
+    pyarrow.csv.write_csv(plain, file)
+
+    pieces = large_csv([file], least_bytes=1000)
+    assert large_csv([file]) is None
+    assert (pieces.rows, pieces.schema.names) == (ROWS, plain.column_names)
+    found, known = profile(pieces.pieces()), profile(plain)
+    assert found["plan"].missing == known["plan"].missing
+    assert found["amount"].mean == pytest.approx(known["amount"].mean, rel=1e-9)
+    assert [column.distinct for column in found.columns] == [column.distinct for column in known.columns]
+    assert found["id"].greatest == known["id"].greatest
