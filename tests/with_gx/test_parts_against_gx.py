@@ -139,6 +139,30 @@ def test_a_time_equals_its_text_where_pandas_finds_nothing():
     assert our_results(made, rules)[0]["result"]["element_count"] == 1
 
 
+ZONED = pd.DataFrame({"t": pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True), "z": [1, 1]})
+NULLABLE = pd.DataFrame({"i": pd.Series([1, None], dtype="Int64"), "z": [1, 1]})
+ZEROS = pd.DataFrame({"x": [0.0, 1.0], "z": [1, 1]})
+
+
+@pytest.mark.parametrize(
+    ("made", "condition", "theirs", "ours"),
+    [
+        (ZONED, "t >= '2024-01-02'", None, 1),
+        (NULLABLE, "not i == 1", 0, 1),
+        (NULLABLE, "i != 1", 0, 1),
+        (ZEROS, "1 / x > 5", 1, 0),
+    ],
+)
+def test_what_else_differs_in_conditions(made, condition, theirs, ours):
+    kwargs = {"column": "z", "row_condition": condition, "condition_parser": "pandas"}
+    rules = [{"type": "expect_column_values_to_not_be_null", "kwargs": kwargs}]
+
+    found = gx_results(made, rules)[0]
+    assert (problem_of(found) is not None) is (theirs is None)
+    assert theirs is None or found["result"]["element_count"] == theirs
+    assert our_results(made, rules)[0]["result"]["element_count"] == ours
+
+
 def test_pairs_of_a_set_heed_the_condition_where_gx_has_no_answer():
     made = pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 4], "k": [1, 1, 2]})
     kwargs = {"column_A": "a", "column_B": "b", "value_pairs_set": [[3, 4]]}
