@@ -22,7 +22,7 @@ from millrace.flow.tell import deliver_all, start_mirror
 from millrace.flow.wiring import Wiring
 from millrace.monitoring.evaluation import conclude_window
 from millrace.monitoring.firing import Reason, Retrain, claim, find_open, finish, fire, hold, standing_incident
-from millrace.monitoring.triggers import judge_schedule, schedule_evidence, schedule_slot
+from millrace.monitoring.triggers import drift_headline, judge_schedule, schedule_evidence, schedule_slot
 from millrace.monitoring.windows import Window, next_window, restart_windows
 from millrace.store.lease import Lease, holding, renew
 
@@ -194,7 +194,7 @@ class Loop:
             key=f"drift:{model.name}:{to_text(window.end)}",
             severity="warning",
             subject=model.name,
-            title=f"inputs of '{model.name}' drifted: {', '.join(drifted)}",
+            title=drift_headline(model.name, drifted),
             text=reason.verdict.reason,
             at=to_text(self._clock.now()),
             facts={"window": window.to_dict(), "drifted": drifted},

@@ -170,6 +170,16 @@ def drift_evidence(
     return evidence
 
 
+def drift_headline(model: str, drifted: Iterable[str]) -> str:
+    """What an alert is called when drift fired: by its columns, or by none, when only a signal moved.
+
+    >>> drift_headline("churn", ["price"]), drift_headline("churn", [])
+    ("inputs of 'churn' drifted: price", "'churn' meets other data than it learned from")
+    """
+    names = ", ".join(drifted)
+    return f"inputs of '{model}' drifted: {names}" if names else f"'{model}' meets other data than it learned from"
+
+
 def schedule_evidence(*, interval: timedelta, last_at: str | None, now: str) -> dict[str, Any]:
     """Evidence for `judge_schedule`. `last_at` is when the current model's training data ended, or it was trained."""
     return {"interval_s": interval.total_seconds(), "last_at": last_at, "now": now}
