@@ -46,14 +46,14 @@ class RowColumn:
         Whether it may be None.
     guard : str
         A Python condition on ``{value}``, beside its type, under which the code holds. Empty for none.
-    is_float : bool
-        Whether the value stands for a float, so that NaN is missing.
+    instead : str
+        A condition on ``{value}`` under which a value of another type holds too. Empty for none.
     """
 
     kind: type
     missing: Missing = "never"
     guard: str = ""
-    is_float: bool = False
+    instead: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,19 +263,19 @@ class RowCode:
 
     def _column(self, name: str) -> _Value:
         about = self._columns[name]
-        found = self._kept(f"row[{self._once(('column', name), name)}]", "maybe" if about.is_float else about.missing)
+        is_float = about.kind is float
+        found = self._kept(f"row[{self._once(('column', name), name)}]", "maybe" if is_float else about.missing)
         code = found.code
         if about.missing == "always":
             self.line(f"if {code} is not None: return None")
             return _Value("None", "always")
         fits = f"{code}.__class__ is {self._once(('type', about.kind), about.kind)}"
-        if about.guard:
-            fits += f" and ({about.guard.format(value=code)})"
+        fits += f" and ({about.guard.format(value=code)})" if about.guard else ""
+        fits += f" or {about.instead.format(value=code)}" if about.instead else ""
         self.line(f"if {f'{code} is not None and ' if about.missing == 'maybe' else ''}not ({fits}): return None")
-        if about.is_float and about.kind is float:
+        if is_float:
             self.line(f"if {code} != {code}: {code} = None")
-        is_whole = about.kind is int and not about.is_float
-        return replace(found, is_time=issubclass(about.kind, date), is_float=about.is_float, is_whole=is_whole)
+        return replace(found, is_time=issubclass(about.kind, date), is_float=is_float, is_whole=about.kind is int)
 
     def _moment(self, expr: Expr) -> _Value:
         """A time or date as a time in UTC, which compares with every other."""

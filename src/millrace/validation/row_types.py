@@ -48,13 +48,15 @@ class Form:
             low, high = _range(self.arrow)
             low = low if self.is_declared or types.is_signed_integer(self.arrow) else 2**63  # smaller ones have another
             return RowColumn(int, missing, f"{low} <= {{value}} <= {high}")
-        if types.is_floating(self.arrow) and self.python is int:
-            # A whole number where a float is declared; the second test is dear, and seldom needed.
-            guard = f"-{_EXACT} <= {{value}} <= {_EXACT} or float({{value}}) == {{value}}"
-            return RowColumn(int, missing, guard, is_float=True)
+        if types.is_floating(self.arrow):
+            # Where a float is declared a whole number stands for it; the last test is dear, and seldom needed.
+            whole = (
+                f"{{value}}.__class__ is int and (-{_EXACT} <= {{value}} <= {_EXACT} or float({{value}}) == {{value}})"
+            )
+            return RowColumn(float, missing, instead=whole if self.is_declared else "")
         if types.is_timestamp(self.arrow):
             return RowColumn(datetime, missing, f"{{value}}.tzinfo is {'' if self.arrow.tz is None else 'not '}None")
-        return RowColumn(self.python, missing, is_float=types.is_floating(self.arrow))
+        return RowColumn(self.python, missing)
 
 
 def form_of(value: Any, declared: pa.DataType | None) -> Form:
@@ -62,7 +64,7 @@ def form_of(value: Any, declared: pa.DataType | None) -> Form:
     if value is None:
         return Form(pa.null(), type(None), False) if declared is None else Form(declared, _python(declared), True)
     if declared is not None and _fits(value, declared):
-        return Form(declared, type(value), True)
+        return Form(declared, float if types.is_floating(declared) else type(value), True)
     return Form(_own_type(value), type(value), False)
 
 

@@ -204,6 +204,19 @@ def test_rows_of_ever_new_columns_are_judged_too(monkeypatch):
     assert len(checker._routes) <= 10
 
 
+@pytest.mark.parametrize("other", [None, 1])
+def test_nulls_and_whole_numbers_among_floats_cost_no_new_code(other):
+    names = [f"c{number}" for number in range(8)]
+    suite = Suite("s")
+    for name in names:
+        suite.expect_column_values_to_be_between(name, 0, 1)
+    checker = RowChecker(suite, types=dict.fromkeys(names, pa.float64()))
+    for pattern in range(2**8):
+        row = {name: other if pattern >> place & 1 else 0.5 for place, name in enumerate(names)}
+        assert checker.is_clean(row)
+    assert len(checker._plans) == 1
+
+
 def test_what_a_suite_says_is_never_code():
     name = "x'] or __import__('os') or row['x"
     suite = (
