@@ -87,7 +87,7 @@ def open_sql(
     try:
         database = SqlDatabase(address, connection)
         relation, order = _relation(connection, dialect, query, table)
-        found = _columns(database, dialect, relation, table if order else None)
+        found = _columns(database, dialect, relation, table)
         if before is not None:
             relation, order = until(dialect, relation, order, found, *before)
         chosen, relation, order = choose(dialect, relation, order, found, columns)
@@ -118,7 +118,7 @@ class SqlDatabase:
         except sa.exc.SQLAlchemyError as error:
             if getattr(error, "connection_invalidated", False):
                 raise refused(self._address, error) from error
-            connection.rollback()  # a transaction that failed takes no other query
+            self._again()
             raise CannotCheck(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from error
         except (ValueError, OverflowError) as error:  # a value that the driver cannot send
             raise CannotCheck(f"the database cannot be sent a value: {error}") from error
@@ -127,8 +127,14 @@ class SqlDatabase:
         try:
             return list(self._connection.exec_driver_sql(text, ()).keys())
         except sa.exc.SQLAlchemyError as error:
-            self._connection.rollback()
+            self._again()
             raise CannotCheck(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from error
+
+    def _again(self) -> None:
+        """A new transaction: one that failed takes no other query."""
+        self._connection.rollback()
+        if self._address.get_backend_name() == "sqlite":
+            self._connection.exec_driver_sql("BEGIN")  # its driver begins none to read
 
     def define(self, name: str, function: Callable[[Any], Any]) -> None:
         driver: Any = self._connection.connection.driver_connection

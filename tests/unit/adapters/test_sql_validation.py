@@ -133,6 +133,8 @@ def test_a_query_a_view_and_a_table_without_rowid_are_judged_too(orders):
     assert validate(source(orders, table=None, query="SELECT * FROM orders WHERE amount > 0;"), suite).success
     assert validate(source(orders, table="big"), suite).success
     assert validate(source(orders, table="main.big"), suite).success
+    latest = mr.Suite("s").expect_column_max_to_be_between("at", "2024-01-04", "2024-01-04")
+    assert validate(source(orders, table="big"), latest).success
     increasing = mr.Suite("s").expect_column_values_to_be_increasing("id")
     refused = validate(source(orders, table="big"), increasing).results[0]
     assert (refused.success, refused.is_unsupported) == (False, True)
