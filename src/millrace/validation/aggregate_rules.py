@@ -6,6 +6,7 @@ Over no value at all there is no number: the rule fails with `observed_value` No
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from millrace.validation.batch import Batch, CannotCheck, as_moment
@@ -45,6 +46,22 @@ def number(name: str, aggregate: Figure) -> Callable[[Batch, Kwargs], Check]:
     return build
 
 
+def median(batch: Batch, kwargs: Kwargs) -> Check:
+    """A rule on the middle value, or on half the way between the two in the middle, one of which may be infinite."""
+    values = batch.numbers(kwargs["column"], "a median")
+    middle, below, above = quantile(values, 0.5), quantile(values, 0.5, "lower"), quantile(values, 0.5, "higher")
+    check = number("median", lambda operand: quantile(operand, 0.5))(batch, kwargs)
+
+    def is_lost(found: Values) -> bool:
+        # The way from one value to an infinite one has no length to go half of.
+        return found[middle] is not None and found[middle] != found[middle]
+
+    def finish(found: Values) -> Finding:
+        return check.finish({**found, middle: (found[below] + found[above]) / 2} if is_lost(found) else found)
+
+    return replace(check, finish=finish, recount=lambda found: [below, above] if is_lost(found) else [])
+
+
 def distinct_count(batch: Batch, kwargs: Kwargs) -> Check:
     """Distinct values; 0 where every value is missing."""
     low, high = _number_bounds(kwargs, "a number of values")
@@ -75,7 +92,7 @@ def present_share(batch: Batch, kwargs: Kwargs) -> Check:
     present = count_if(is_present(batch.values(kwargs["column"])))
 
     def finish(found: Values) -> Finding:
-        share = found[present] / found[ROWS] if found[ROWS] else None
+        share = found[present] / found[ROWS] if found[ROWS] else 0
         return Finding(is_within(share, kwargs, low, high), {"observed_value": share})
 
     return Check(finish, (ROWS, present))
@@ -111,7 +128,7 @@ AGGREGATE_RULES: dict[str, Callable[[Batch, Kwargs], Check]] = {
     "expect_column_min_to_be_between": extreme(lambda values: figure("min", values)),
     "expect_column_max_to_be_between": extreme(lambda values: figure("max", values)),
     "expect_column_mean_to_be_between": number("mean", lambda values: figure("mean", values)),
-    "expect_column_median_to_be_between": number("median", lambda values: quantile(values, 0.5)),
+    "expect_column_median_to_be_between": median,
     "expect_column_stdev_to_be_between": number("stdev", lambda values: figure("stdev", values)),
     "expect_column_sum_to_be_between": number("sum", lambda values: figure("sum", values)),
     "expect_column_unique_value_count_to_be_between": distinct_count,

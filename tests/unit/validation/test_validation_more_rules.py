@@ -241,3 +241,13 @@ def test_moments_are_compared_to_the_nanosecond():
     result = run("column_values_to_be_between", "t", max_value="1970-01-01", table=table).result
     assert (result["unexpected_count"], result["partial_unexpected_index_list"]) == (1, [1])
     assert math.isclose(result["unexpected_percent"], 50)
+
+
+@pytest.mark.parametrize(
+    ("values", "observed"),
+    [([1.0, -INF], "-Infinity"), ([INF, 5.0, INF, 1.0], "Infinity"), ([INF, -INF], None), ([1.0, 2.0, INF], 2.0)],
+)
+def test_a_median_beside_infinity_is_that_of_pandas(values, observed):
+    result = run("column_median_to_be_between", "x", -INF, table=pa.table({"x": values}))
+
+    assert (result.success, result.result) == (observed is not None, {"observed_value": observed})
