@@ -82,15 +82,26 @@ def steps_of(values: NDArray[Any], cells: int = CELLS) -> Steps:
 
 def ks_gap(reference: NDArray[Any], current: NDArray[Any]) -> Gap:
     """The largest distance between the distribution functions of two sorted samples, ties counted right."""
-    # F - G grows only at points of the reference and G - F only at points of the current sample, so each supremum
-    # is found at the sample's own points. Inside a group of ties the last one has the largest rank: it decides.
-    lead, before, after = _largest_lead(reference, current)
-    other_lead, other_after, other_before = _largest_lead(current, reference)
-    if other_lead > lead:
-        lead, before, after = other_lead, other_before, other_after
-    if lead <= 0.0:
+    own, other = (reference, current) if len(reference) <= len(current) else (current, reference)
+    # The smaller sample's function stands still between its points and the other's only rises. So the one leads most
+    # at a point, and lags most just before one. In a group of ties the last row leads most, and the first lags most.
+    n, m = len(own), len(other)
+    up_to = np.searchsorted(other, own, side="right")
+    below = up_to.copy()
+    tied = (up_to > 0) & (other[np.maximum(up_to - 1, 0)] == own)
+    if tied.any():
+        below[tied] = np.searchsorted(other, own[tied])
+    ranks = np.arange(n + 1) / n
+    leads, lags = ranks[1:] - up_to / m, below / m - ranks[:-1]
+    lead, lag = int(np.argmax(leads)), int(np.argmax(lags))
+    if leads[lead] >= lags[lag]:
+        distance, rows, others = float(leads[lead]), lead + 1, int(up_to[lead])
+    else:
+        distance, rows, others = float(lags[lag]), lag, int(below[lag])
+    if distance <= 0.0:
         return Gap(0.0, 0, 0, 0.0)
-    return Gap(lead, before, after, lead)
+    before, after = (rows, others) if own is reference else (others, rows)
+    return Gap(distance, before, after, distance)
 
 
 def ks_gap_to_steps(reference: Steps, current: NDArray[Any]) -> Gap:
@@ -176,12 +187,3 @@ def alike(reference: NDArray[Any], current: NDArray[Any]) -> tuple[NDArray[Any],
     common = np.dtype(np.float32) if narrow else np.result_type(reference, current)
     with np.errstate(over="ignore"):  # beyond single precision there is only infinity
         return reference.astype(common, copy=False), current.astype(common, copy=False)
-
-
-def _largest_lead(own: NDArray[Any], other: NDArray[Any]) -> tuple[float, int, int]:
-    """Largest F_own - F_other over the points of `own`, with the rows of each up to that point."""
-    others = np.searchsorted(other, own, side="right")
-    leads = np.arange(1, len(own) + 1) / len(own)
-    leads -= others / len(other)
-    place = int(np.argmax(leads))
-    return float(leads[place]), place + 1, int(others[place])
