@@ -18,7 +18,8 @@ from millrace.testing.validation_tables import (
     tricky,
     tricky_rules,
 )
-from millrace.validation.engine import RULES
+from millrace.validation.engine import RULES, validate
+from millrace.validation.suite import Suite
 from servers import place, postgres_server  # noqa: F401 - fixtures
 from spark_session import spark  # noqa: F401 - a fixture
 
@@ -158,6 +159,16 @@ class TestSpark(ValidationBackendContract):
             return open_spark(spark.read.parquet(str(tmp_path / "rows.parquet")))
 
         return load
+
+    def test_validate_takes_the_frame_itself_and_leaves_nothing_behind(self, spark):  # noqa: F811
+        frame = spark.createDataFrame([(1, float("nan")), (2, 3.0)], "n int, x double")
+        suite = Suite("s").expect_column_values_to_not_be_null("x").expect_column_sum_to_be_between("n", 3, 3)
+
+        result = validate(frame, suite)
+
+        assert [one.success for one in result.results] == [False, True]
+        assert [table.name for table in spark.catalog.listTables("global_temp") if "millrace" in table.name] == []
+        assert spark.conf.get("spark.sql.session.timeZone") == "America/New_York"
 
 
 @pytest.mark.slow
