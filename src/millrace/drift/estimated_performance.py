@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.core.errors import DataError
-from millrace.drift.calibration import apply_maps, learn_maps, worst_reliability
+from millrace.drift.calibration import CalibrationMap, apply_maps, learn_maps, worst_reliability
 from millrace.drift.multivariate import MIN_ROWS
 from millrace.drift.terms import Floats
 
@@ -96,25 +96,26 @@ def estimate_performance(
     deployed = _Batch(before, said).metrics(labels[None, :])
     kept = np.sort(random.choice(len(after), _MOST_ROWS, replace=False)) if len(after) > _MOST_ROWS else slice(None)
     batch = _Batch(after[kept], answers[kept])
-    maps = learn_maps(before, labels)
-    expected = batch.expected(apply_maps(maps, batch.scores))
+    evidence["metrics"] = _estimates(batch, learn_maps(before, labels), random)
+    wanted = dict(limits) if limits else {"accuracy": float(deployed["accuracy"][0]) - drop}
+    for name, facts in evidence["metrics"].items():
+        at_deploy = float(deployed[name][0])
+        facts["at_deploy"] = at_deploy if np.isfinite(at_deploy) else None
+        facts["limit"] = wanted.get(name)
+    return evidence
+
+
+def _estimates(batch: _Batch, maps: list[CalibrationMap], random: np.random.Generator) -> dict[str, dict[str, Any]]:
+    """Value, low and high of every metric that is defined on the batch."""
     drawn = np.stack([_draw(apply_maps(maps, batch.scores, random), random) for _ in range(_DRAWS)])
     simulated = batch.metrics(drawn)
-    wanted = dict(limits) if limits else {"accuracy": float(deployed["accuracy"][0]) - drop}
-    for name, value in expected.items():
+    found = {}
+    for name, value in batch.expected(apply_maps(maps, batch.scores)).items():
         spread = simulated[name][np.isfinite(simulated[name])]
-        if not (np.isfinite(value) and len(spread)):
-            continue
-        low, high = np.quantile(spread, [0.025, 0.975])
-        at_deploy = float(deployed[name][0])
-        evidence["metrics"][name] = {
-            "value": float(value),
-            "low": float(min(low, value)),
-            "high": float(max(high, value)),
-            "at_deploy": at_deploy if np.isfinite(at_deploy) else None,
-            "limit": wanted.get(name),
-        }
-    return evidence
+        if np.isfinite(value) and len(spread):
+            low, high = np.quantile(spread, [0.025, 0.975])
+            found[name] = {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
+    return found
 
 
 class _Batch:
