@@ -64,7 +64,7 @@ def folder(example, tmp_path_factory):
 
 def judge(folder, file):
     form = file.suffix.removeprefix(".")
-    words = [str(file), "--suite", str(folder / f"{form}.json"), "--against", str(folder / f"reference.{form}")]
+    words = [str(file), "--suite", str(folder / f"{form}.json"), "--against", str(folder / "reference.parquet")]
     return main(["data", "validate", *words, "--label", "late"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,18 @@ class NamedBatch:
         from millrace.data.read import read_source
 
         return read_source(self.source, root=self.root, end=self.end)
+
+    def read_columns(self, chosen: Callable[[pa.Schema], list[str]]) -> pa.Table:
+        """All rows, and of Parquet files only the columns that `chosen` picks from the schema."""
+        import pyarrow as pa
+
+        from millrace.data.scan import scan_source
+
+        whole = scan_source(self.source, root=self.root, end=self.end)
+        names = chosen(whole.schema)
+        narrow = scan_source(self.source, names, root=self.root, end=self.end) if names else whole
+        pieces = [piece.select([name for name in names if name in piece.column_names]) for piece in narrow.pieces()]
+        return pa.concat_tables(pieces) if pieces else whole.schema.empty_table().select(names)
 
     def where_it_is(self) -> Any:
         """What `validate` takes: the path of files, which it scans; a database that can judge; else the rows."""
@@ -93,15 +106,15 @@ def find_batch(options: argparse.Namespace) -> NamedBatch:
 
     path = Path(options.batch)
     if path.is_file() or set(options.batch) & set("*?[") or file_kind(path) is not None or len(path.parts) > 1:
-        return _file(options.batch)
+        return file_batch(options.batch)
     try:
         project = open_project(options)
     except ProjectError as error:
         if path.is_dir() and error.code == "PROJ-01":
-            return _file(options.batch)
+            return file_batch(options.batch)
         raise
     if path.is_dir() and options.batch not in project.sources:
-        return _file(options.batch)
+        return file_batch(options.batch)
     source = find_source(options.batch, project.sources)
     return NamedBatch(source, project.root, SystemClock().now() if source.event_time else None, is_file=False)
 
@@ -121,9 +134,17 @@ def read_batch(options: argparse.Namespace) -> tuple[Any, Suite]:
     return batch.where_it_is(), suite
 
 
-def read_file(path: str) -> pa.Table:
+def file_batch(path: str) -> NamedBatch:
     """The rows of a Parquet or CSV file, or a folder of them."""
-    return _file(path).read()
+    from millrace.data.source import Source
+
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem)
+    return NamedBatch(Source(f"file_{name}", path, place="command line"), Path.cwd(), None, is_file=True)
+
+
+def read_file(path: str) -> pa.Table:
+    """`file_batch`, read."""
+    return file_batch(path).read()
 
 
 def find_source(name: str, sources: Any) -> Source:
@@ -134,13 +155,6 @@ def find_source(name: str, sources: Any) -> Source:
         )
     found: Source = sources[name]
     return found
-
-
-def _file(path: str) -> NamedBatch:
-    from millrace.data.source import Source
-
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem)
-    return NamedBatch(Source(f"file_{name}", path, place="command line"), Path.cwd(), None, is_file=True)
 
 
 def _no_suite(what: str) -> DataError:

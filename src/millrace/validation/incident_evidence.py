@@ -52,6 +52,18 @@ def compare_batches(
     return [*found, *(judge_hours(name, table.column(name), reference.column(name), limits) for name in times)]
 
 
+def compared_columns(schema: pa.Schema, limits: Incidents, *, label: str | None = None) -> list[str]:
+    """The columns of a batch that `compare_batches` may look at."""
+    groups = limits.groups
+    return [
+        field.name
+        for field in schema
+        if field.name == label
+        or pa.types.is_timestamp(field.type)
+        or (field.name in groups if groups is not None else _is_text_type(field.type))
+    ]
+
+
 def judge_classes(column: pa.ChunkedArray, reference: pa.ChunkedArray | None, limits: Incidents) -> Verdict:
     """`judge_labels` on classes."""
     counts = _counts(column)
@@ -169,5 +181,8 @@ def _micros(times: pa.ChunkedArray) -> np.ndarray:
 
 
 def _is_text(column: pa.ChunkedArray) -> bool:
-    kind = column.type
+    return _is_text_type(column.type)
+
+
+def _is_text_type(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
