@@ -45,6 +45,7 @@ _ARITHMETIC: dict[type[ast.operator], Literal["add", "sub", "mul", "div"]] = {
     ast.Mult: "mul",
     ast.Div: "div",
 }
+_DEEPEST = 200
 _TOKEN = re.compile(
     r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|`(?P<name>[^`]*)`|(?P<word>[^\W\d]\w*)|(?P<sign><>|[!<>=]=|=)""",
     re.DOTALL,
@@ -63,10 +64,12 @@ def read_query(batch: Batch, text: str) -> Expr:
     plain, names = _without_backticks(text)
     try:
         tree = ast.parse(_with_words(plain.strip()), mode="eval")
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise CannotCheck(
             f"unsupported: the row_condition {text!r} is no query that Millrace reads: {error}"
         ) from error
+    if _depth(tree) > _DEEPEST:
+        raise CannotCheck(f"unsupported: the row_condition {text[:60]!r}... is nested too deep")
     return _Reader(batch, text, names).truth(tree.body)
 
 
@@ -76,6 +79,15 @@ def read_sql(batch: Batch, text: str) -> Expr:
     Rows without a value are judged as in a pandas query.
     """
     return read_query(batch, _as_query(text))
+
+
+def _depth(tree: ast.AST) -> int:
+    deepest, left = 0, [(tree, 1)]
+    while left:
+        node, depth = left.pop()
+        deepest = max(deepest, depth)
+        left.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
+    return deepest
 
 
 class _Reader:

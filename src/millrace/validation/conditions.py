@@ -45,7 +45,10 @@ def row_filter(batch: Batch, condition: Any, parser: str | None = None) -> Expr:
     document = condition.dict() if hasattr(condition, "dict") else condition
     if not isinstance(document, Mapping):
         raise CannotCheck(f"unsupported: {condition!r} is no condition on rows")
-    return _read_object(batch, document, parser)
+    try:
+        return _read_object(batch, document, parser)
+    except RecursionError as error:
+        raise CannotCheck("unsupported: the row_condition is nested too deep") from error
 
 
 def _read_text(batch: Batch, text: str, parser: str | None) -> Expr:

@@ -194,6 +194,11 @@ def test_the_simple_form_of_spark(condition, rows):
         ("x.fillna(0) > 1", "pandas"),
         ("x == None", "pandas"),
         ("(" * 500 + "x" + ")" * 500 + " > 1", "pandas"),
+        ("x" + " + 1" * 3000 + " > 2", "pandas"),
+        ("not " * 3000 + "flag", "pandas"),
+        ("x > 1; x > 2", "pandas"),
+        ("f'{x}' == 'a'", "pandas"),
+        ("`` > 1", "pandas"),
         ("x > 1", "great_expectations"),
         ('col("x") > 1 OR col("x") < 0', "great_expectations"),
         ('col("x") > 1 AND', "great_expectations"),
@@ -230,6 +235,22 @@ def test_what_cannot_be_read_is_refused_and_never_taken_as_true(condition, parse
 )
 def test_why_a_condition_cannot_be_judged(condition, words):
     assert words in result_of(condition).problem
+
+
+def test_an_object_that_is_nested_without_end_is_refused():
+    condition = {"type": "nullity", "column": X, "is_null": False}
+    for _ in range(2000):
+        condition = {"type": "and", "conditions": [condition]}
+
+    result = result_of(condition, None)
+
+    assert not result.success
+    assert "nested too deep" in result.problem
+
+
+def test_long_conditions_are_read():
+    assert chosen(" or ".join(f"x == {number}" for number in range(3, 300))) == [2, 3, 4]
+    assert chosen(" and ".join(["x > 2"] * 300)) == [2, 3, 4]
 
 
 def test_an_empty_condition_is_none():
