@@ -123,6 +123,19 @@ def _is_odd_set_for_times(met):
     return bool(met.found & TIMES) and not all(isinstance(member, str) and len(member) > 9 for member in members)
 
 
+def _is_text_in_condition(met):
+    """GX's own parser takes no empty text, and takes blanks away from both ends of others."""
+    condition = met.kwargs.get("row_condition", "")
+    texts = condition.split('"')[3::2] if isinstance(condition, str) else []
+    return met.kwargs.get("condition_parser") == "great_expectations" and any(
+        text != text.strip() or not text for text in texts[:1]
+    )
+
+
+def _is_quantile_of_infinities(met):
+    return "real_or_infinite" in met.found and any(part in met.type for part in ("outliers", "quantile"))
+
+
 def _is_of_two_types(met):
     parts = ("regex", "pair_", "lengths", "multicolumn", "select_column")
     return "mixed" in met.found and any(part in met.type for part in parts)
@@ -155,9 +168,11 @@ DIFFERENCES: dict[str, Callable[[Meeting], bool]] = {
     "sets for times": _is_odd_set_for_times,
     "columns of two types": _is_of_two_types,
     "truths in order": lambda met: bool(met.found & {"truth"}) and "creasing" in met.type,
-    "infinite quartiles": lambda met: "real_or_infinite" in met.found and "outliers" in met.type,
+    "infinite quartiles": _is_quantile_of_infinities,
+    "quantiles of truths": lambda met: "truth" in met.found and "numpy boolean subtract" in met.their_problem,
     "a sum needs numbers": lambda met: "a sum needs numbers" in met.our_problem,
     "columns without a value": _is_typed_nothing,
+    "texts in conditions": _is_text_in_condition,
     "column_index 0": lambda met: met.type == "expect_column_to_exist" and met.kwargs.get("column_index") == 0,
     "types of the file": _is_type_of_file,
     "missing of two kinds": _is_missing_of_two_kinds,

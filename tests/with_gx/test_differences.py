@@ -149,6 +149,17 @@ SHOWN = [
         FAILS,
     ),
     (
+        "quantiles of truths",
+        column([True, False]),
+        on_a(
+            "expect_column_quantile_values_to_be_between",
+            quantile_ranges={"quantiles": [0.9], "value_ranges": [[0, 1]]},
+            allow_relative_error="midpoint",
+        ),
+        RAISES,
+        PASSES,
+    ),
+    (
         "a sum needs numbers",
         column([7], b=pd.Series([None], dtype="object"), c=[NOON]),
         {"type": "expect_multicolumn_sum_to_equal", "kwargs": {"column_list": ["a", "b", "c"], "sum_total": 3}},
@@ -182,6 +193,23 @@ SHOWN = [
         },
         PASSES,
         FAILS,
+    ),
+    (
+        "texts in conditions",
+        column([1], b=[""]),
+        between(min_value=0, row_condition='col("b") == ""', condition_parser="great_expectations"),
+        RAISES,
+        PASSES,
+    ),
+    (
+        "texts in conditions",
+        column([1], b=[" x"]),
+        {
+            "type": "expect_table_row_count_to_equal",
+            "kwargs": {"value": 1, "row_condition": 'col("b") == " x"', "condition_parser": "great_expectations"},
+        },
+        FAILS,
+        PASSES,
     ),
     ("NaN as a bound", column([1.0]), between(min_value=0, max_value=NAN), FAILS, RAISES),
     (
