@@ -228,6 +228,8 @@ def _several_column_rules() -> list[Rule]:
         ("expect_column_values_to_be_of_type", {"column": "row", "type_": "int"}),
         ("expect_column_values_to_be_of_type", {"column": "real", "type_": "float"}),
         ("expect_column_values_to_be_of_type", {"column": "text", "type_": "int"}),
+        ("expect_column_type_to_be", {"column": "row", "type_": "int"}),
+        ("expect_column_type_to_be", {"column": "text", "type_": "float"}),
         ("expect_column_values_to_be_in_type_list", {"column": "flag", "type_list": ["bool", "BOOLEAN"]}),
         ("expect_column_mean_to_be_between", {"column": "text", "min_value": 0}),
     ]
