@@ -118,9 +118,10 @@ def _is_span(met):
 
 
 def _is_odd_set_for_times(met):
-    """A member that is no time: GX then finds no value in the set, or raises."""
+    """A time without a zone, or a member that is no time: GX then finds no value in the set, or raises."""
     members = met.kwargs.get("value_set", ())
-    return bool(met.found & TIMES) and not all(isinstance(member, str) and len(member) > 9 for member in members)
+    is_odd = "time" in met.found or not all(isinstance(member, str) and len(member) > 9 for member in members)
+    return bool(met.found & TIMES) and "value_set" in met.kwargs and is_odd
 
 
 def _is_text_in_condition(met):
