@@ -118,10 +118,11 @@ def _is_span(met):
 
 
 def _is_odd_set_for_times(met):
-    """A time without a zone, or a member that is no time: GX then finds no value in the set, or raises."""
+    """Texts are read as times by GX for one of these rules alone, and then each must be one."""
     members = met.kwargs.get("value_set", ())
-    is_odd = "time" in met.found or not all(isinstance(member, str) and len(member) > 9 for member in members)
-    return bool(met.found & TIMES) and "value_set" in met.kwargs and is_odd
+    is_odd = not all(isinstance(member, str) and len(member) > 9 for member in members)
+    is_read = met.type == "expect_column_values_to_not_be_in_set"
+    return bool(met.found & TIMES) and "value_set" in met.kwargs and (is_odd or not is_read)
 
 
 def _is_text_in_condition(met):

@@ -141,6 +141,13 @@ SHOWN = [
         PASSES,
     ),
     (
+        "sets for times",
+        column(["2024-01-31T12:30:15"], "datetime64[us]"),
+        on_a("expect_column_values_to_not_be_in_set", value_set=["2024-01-31T12:30:15"]),
+        FAILS,
+        FAILS,
+    ),
+    (
         "columns of two types",
         column([2.5, 1], "object"),
         on_a("expect_column_values_to_not_match_regex", regex=r"^\d+$"),
