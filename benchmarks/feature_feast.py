@@ -106,7 +106,7 @@ def _millrace(folder: Path, place: str) -> Any:
     """The same view in Millrace, without Feast."""
     import millrace as mr
     from millrace.data.reader import SourceReader
-    from millrace.features.lmdb_store import open_lmdb
+    from millrace.features.online.lmdb_store import open_lmdb
 
     source = mr.Source("users", "data/users.parquet", event_time="event_timestamp")
     fields = [mr.Field(name, "float" if name in FEATURES[:3] else "int") for name in FEATURES]

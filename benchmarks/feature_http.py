@@ -122,9 +122,9 @@ def _bodies(folder: Path, features: int) -> Path:
 @contextmanager
 def _server(folder: Path) -> Iterator[str]:
     import millrace as mr
-    from millrace.features.http_access import Access
-    from millrace.features.http_app import FeatureApp
-    from millrace.features.lmdb_store import open_lmdb
+    from millrace.features.http.access import Access
+    from millrace.features.http.app import FeatureApp
+    from millrace.features.online.lmdb_store import open_lmdb
     from millrace.features.store import FeatureStore
     from millrace.serving.asgi_server import AsgiServer
 

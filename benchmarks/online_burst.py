@@ -184,7 +184,7 @@ def _materialize(store: Any) -> None:
 def _feature_store(url: str) -> Iterator[Any]:
     import millrace as mr
     from millrace.core.clock import SystemClock
-    from millrace.features.online import open_online
+    from millrace.features.online.port import open_online
     from millrace.features.store import FeatureStore
 
     source = mr.Source("events", "events.parquet", event_time="ts")
@@ -210,7 +210,7 @@ def _events() -> Any:
 
 def _value_size(url: str) -> int:
     """How many bytes the store holds for a key, so that the raw side handles as many."""
-    from millrace.features.online import open_online
+    from millrace.features.online.port import open_online
 
     online = open_online(url)
     (view,) = (name for name in online.views() if "@" in name)

@@ -48,7 +48,7 @@ def _measure(folder: Path, features: dict[str, Any], *, events: int, what: str) 
 
     import millrace as mr
     from millrace.core.clock import SystemClock
-    from millrace.features.lmdb_store import open_lmdb
+    from millrace.features.online.lmdb_store import open_lmdb
     from millrace.features.store import FeatureStore
 
     source = mr.Source("events", "events.parquet", event_time="ts")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from millrace.features.offline import EmbeddedEngine, open_offline
+from millrace.features.offline.engine import EmbeddedEngine, open_offline
 from millrace.testing.offline_engine import OfflineEngineContract
 from spark_session import spark  # noqa: F401 - a fixture
 

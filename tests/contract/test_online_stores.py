@@ -14,11 +14,11 @@ import pytest
 
 from millrace.core.errors import StoreError
 from millrace.core.plugins import plugin_names
-from millrace.features.layout import open_tail
-from millrace.features.lmdb_store import LmdbOnlineStore, open_lmdb
-from millrace.features.online import open_online
-from millrace.features.snapshot_store import SnapshotOnlineStore, open_snapshot
-from millrace.features.sqlite_store import open_sqlite_online
+from millrace.features.online.layout import open_tail
+from millrace.features.online.lmdb_store import LmdbOnlineStore, open_lmdb
+from millrace.features.online.port import open_online
+from millrace.features.online.snapshot_store import SnapshotOnlineStore, open_snapshot
+from millrace.features.online.sqlite_store import open_sqlite_online
 from millrace.testing.memory_store import MemoryOnlineStore, open_memory
 from millrace.testing.online_store import OnlineStoreContract
 from millrace.testing.shared_online_store import SharedOnlineStoreContract
@@ -111,7 +111,7 @@ def test_lmdb_grows_by_itself_and_another_process_follows(tmp_path: Path) -> Non
     value = os.urandom(1 << 20)
     store.merge("view", [(b"first", b"1")], put)
     program = (
-        "import sys; from millrace.features.lmdb_store import open_lmdb\n"
+        "import sys; from millrace.features.online.lmdb_store import open_lmdb\n"
         f"store = open_lmdb({str(tmp_path)!r}); store.read('view', [b'first'])\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "print(len(store.read('view', [(99).to_bytes(2, 'big')])[0]))"
@@ -166,7 +166,7 @@ from millrace.core.clock import ManualClock
 from millrace.core.errors import DataError
 from millrace.features import aggregation as mr
 from millrace.features.entity import Entity
-from millrace.features.lmdb_store import open_lmdb
+from millrace.features.online.lmdb_store import open_lmdb
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 

@@ -61,7 +61,7 @@ def test_every_rule_and_status_of_the_code_is_on_the_page():
     from millrace.features.aggregation import Kind
     from millrace.features.expression import Expression
     from millrace.features.field import DTYPES
-    from millrace.features.view_reader import Status
+    from millrace.features.online.view_reader import Status
 
     page = PAGE.read_text(encoding="utf-8")
     methods = [name for name in vars(Expression) if name.islower() and not name.startswith(("_", "to_", "columns"))]

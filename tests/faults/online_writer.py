@@ -15,7 +15,7 @@ import pyarrow as pa
 from millrace.core.clock import ManualClock
 from millrace.features import aggregation as mr
 from millrace.features.entity import Entity
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 from millrace.store.ledger import Ledger

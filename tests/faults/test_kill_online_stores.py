@@ -12,7 +12,7 @@ import pytest
 from online_writer import KEYS, PIECES, answers, feature_store, larger, number_of, number_value, push_all
 
 from millrace.core.errors import StoreError
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from servers import AWS, DynamoServer, PostgresServer, RedisServer
 
 SCRIPT = Path(__file__).with_name("online_writer.py")

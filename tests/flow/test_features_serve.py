@@ -92,7 +92,7 @@ def test_a_long_materialization_ends_with_the_server_and_goes_on_with_the_next(o
         "import millrace as mr\n",
         """import millrace as mr
 import pathlib, time
-from millrace.features import materialization
+from millrace.features.online import materialization
 
 plain = materialization.Materializer.write
 def write(self, *arguments, **options):

@@ -22,10 +22,10 @@ from millrace.data.reader import SourceReader
 from millrace.data.source import Source
 from millrace.features import aggregation as mr
 from millrace.features import buckets
-from millrace.features.asked_keys import AskedKeys
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
-from millrace.features.sorting import order_by_key_and_time
+from millrace.features.offline.asked_keys import AskedKeys
+from millrace.features.offline.sorting import order_by_key_and_time
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 from millrace.features.workspace import Workspace

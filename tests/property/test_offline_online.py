@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 
 from millrace.core.clock import ManualClock, to_micros
 from millrace.features import aggregation as mr
-from millrace.features import tail_merge, window
-from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.derive import derive
 from millrace.features.entity import Entity
 from millrace.features.events import read_events
 from millrace.features.expression import col
-from millrace.features.online import open_online
+from millrace.features.online import tail_merge, window
+from millrace.features.online.batch import pack_events
+from millrace.features.online.port import open_online
+from millrace.features.online.tail import merge_tails, retention_of
+from millrace.features.online.tail_merge import TailMerge
 from millrace.features.store import FeatureStore
-from millrace.features.tail import merge_tails, retention_of
-from millrace.features.tail_merge import TailMerge
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
 

@@ -18,8 +18,8 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
 import millrace as mr
-from millrace.features.http_access import Access
-from millrace.features.http_app import FeatureApp
+from millrace.features.http.access import Access
+from millrace.features.http.app import FeatureApp
 from millrace.features.store import FeatureStore
 from millrace.serving.asgi_server import AsgiServer
 from millrace.testing.memory_store import open_memory

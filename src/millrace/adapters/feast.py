@@ -22,7 +22,7 @@ from millrace.data.reader import SourceReader
 from millrace.data.source import Source
 from millrace.features.entity import Entity
 from millrace.features.on_demand import OnDemandView
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from millrace.features.service import FeatureService
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView

@@ -21,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from millrace.adapters.feast_keys import NO_KEY, part_packer
 from millrace.adapters.feast_rows import Reader
 from millrace.adapters.feast_values import packed_type, to_proto, to_python
-from millrace.features.online import OnlineStore
+from millrace.features.online.port import OnlineStore
 
 _SECOND = 1_000_000
 _PLAIN = (int, str, bool)

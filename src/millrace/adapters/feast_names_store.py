@@ -18,15 +18,15 @@ from millrace.data.read import read_source
 from millrace.data.source import Source
 from millrace.features.entity import Entity
 from millrace.features.on_demand import OnDemandView
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from millrace.features.service import FeatureService
 from millrace.features.store import FeatureStore as Store
 from millrace.features.view import FeatureView
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:
-    from millrace.features.lookup import OnlineFeatures
-    from millrace.features.offline import OfflineAnswer
+    from millrace.features.offline_answer import OfflineAnswer
+    from millrace.features.online.lookup import OnlineFeatures
 
 Named = TypeVar("Named", FeatureView, Entity, FeatureService)
 

@@ -42,8 +42,8 @@ from millrace.adapters.feast_values import (
     to_proto,
 )
 from millrace.core.plugins import scheme_of
-from millrace.features.online import OnlineStore as Store
-from millrace.features.online import open_online
+from millrace.features.online.port import OnlineStore as Store
+from millrace.features.online.port import open_online
 
 FORMS = "feast-forms"
 _FILES = ("lmdb", "sqlite", "file")

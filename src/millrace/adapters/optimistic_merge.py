@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from millrace.adapters.retries import Retries
 from millrace.core.errors import StoreError
-from millrace.features.online import Combine, combine_all
+from millrace.features.online.port import Combine, combine_all
 
 Change: TypeAlias = tuple[bytes, bytes | None, bytes]
 """A key, the value it must still have, and the one it gets."""

@@ -23,7 +23,7 @@ from millrace.adapters.retries import Retries
 from millrace.adapters.shared_reads import Answer, Question, SharedReads
 from millrace.adapters.store_address import StoreAddress, read_address
 from millrace.core.errors import StoreError
-from millrace.features.online import Combine
+from millrace.features.online.port import Combine
 
 OPTIONS = ("timeout_s", "connect_timeout_s", "attempts", "prefix", "connections")
 DRIVER_OPTIONS = (

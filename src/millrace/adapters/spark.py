@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -26,15 +26,12 @@ from millrace.adapters.spark_sources import Frames, quoted, read_log
 from millrace.adapters.spark_types import pack
 from millrace.core.errors import ProjectError
 from millrace.features.columns import to_table, to_times
-from millrace.features.historical import HistoricalFeatures, time_column, time_span
 from millrace.features.keys import key_arrays
-from millrace.features.materialization import Progress
-from millrace.features.offline import accept_table
+from millrace.features.offline.engine import accept_table
+from millrace.features.offline.historical import HistoricalFeatures, time_column, time_span
 from millrace.features.request import Feature
 from millrace.features.scan import Read
-
-if TYPE_CHECKING:
-    pass
+from millrace.features.workspace import Progress
 
 
 class SparkEngine:
@@ -80,7 +77,7 @@ class SparkEngine:
         as_known: bool,
         progress: Progress | None = None,
     ) -> HistoricalFeatures | SparkFeatures:
-        """See `millrace.features.offline.OfflineEngine`; a Spark frame of rows gives `SparkFeatures`.
+        """See `millrace.features.offline.engine.OfflineEngine`; a Spark frame of rows gives `SparkFeatures`.
 
         Raises
         ------

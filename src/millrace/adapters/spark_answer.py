@@ -18,8 +18,8 @@ from millrace.adapters.spark_bucket import MARK, Batches
 from millrace.adapters.spark_session import REFUSALS, cause, quiet
 from millrace.adapters.spark_types import pack, unpack
 from millrace.core.errors import DataError, ServiceError
-from millrace.features.historical import HistoricalFeatures
-from millrace.features.offline import Change
+from millrace.features.offline.historical import HistoricalFeatures
+from millrace.features.offline_answer import Change
 
 if TYPE_CHECKING:
     import pandas as pd

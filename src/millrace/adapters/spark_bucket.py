@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from millrace.adapters.spark_types import in_utc, pack, unpack
 from millrace.core.errors import MillraceError
-from millrace.features.historical import retrieve
+from millrace.features.offline.historical import retrieve
 from millrace.features.request import Feature
 
 MARK = "millrace-error:"

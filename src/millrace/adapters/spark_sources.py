@@ -29,7 +29,7 @@ from millrace.core.errors import DataError
 from millrace.data.location import data_files, file_kind, holds_files, resolve_url
 from millrace.data.shape import partition_of
 from millrace.data.source import FILE_STORES
-from millrace.features.materialization import Read
+from millrace.features.online.materialization import Read
 
 Frames = Mapping[str, DataFrame | str]
 _Value = TypeVar("_Value")

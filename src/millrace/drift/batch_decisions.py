@@ -147,4 +147,4 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-__all__ = ["BATCH", "DECISIONS", "CLASSIFIER", "COLUMNS", "PARTS", "PERFORMANCE", "SCORES", "judge_batch"]
+__all__ = ["BATCH", "CLASSIFIER", "COLUMNS", "DECISIONS", "PARTS", "PERFORMANCE", "SCORES", "judge_batch"]

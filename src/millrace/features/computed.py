@@ -14,7 +14,7 @@ import pyarrow as pa
 from millrace.core.errors import DataError
 from millrace.features.columns import ARROW_TYPES, kind_of, to_column
 from millrace.features.field import Field, ValueKind, dtype_of
-from millrace.features.offline import OfflineAnswer
+from millrace.features.offline_answer import OfflineAnswer
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import Request
 

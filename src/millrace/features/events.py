@@ -44,6 +44,11 @@ class Events:
     def size(self) -> int:
         return len(self.effective)
 
+    @property
+    def key_kinds(self) -> tuple[ValueKind, ...]:
+        """The kinds of the key columns; keys that are all null say nothing."""
+        return tuple(kind_of(array.type) or "null" for array in self.keys)
+
 
 def to_micros(view: FeatureView) -> int:
     """The delay of the view's source in microseconds."""

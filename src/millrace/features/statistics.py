@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.features.checks.key_sample import keys_of_log
+from millrace.features.checks.same_bits import plain
 from millrace.features.columns import TIME, kind_of
 from millrace.features.field import dtype_of
-from millrace.features.key_sample import keys_of_log
-from millrace.features.same_bits import plain
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
+from millrace.features.workspace import Progress
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 KEYS = 1_000_000
 _TOP = 5
 _AS_OF = "(as of)"
-
-Progress = Callable[[int, int], None]
 
 
 def view_statistics(

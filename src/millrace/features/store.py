@@ -12,17 +12,18 @@ from millrace.features.aggregation import Duration
 from millrace.features.columns import to_table
 from millrace.features.computed import with_computed
 from millrace.features.earlier import choose_earlier, left_out_alone
-from millrace.features.historical import by_name
-from millrace.features.lookup import LookupPlan, OnlineFeatures, entity_rows_of
-from millrace.features.materialization import CHUNK, Materializer, Progress, Read
 from millrace.features.moment import a_moment, a_span
-from millrace.features.offline import EmbeddedEngine, OfflineAnswer, OfflineEngine
-from millrace.features.online import OnlineStore
-from millrace.features.push import events_to_push, fed_by
+from millrace.features.offline.engine import EmbeddedEngine, OfflineEngine
+from millrace.features.offline.historical import by_name
+from millrace.features.offline_answer import OfflineAnswer
+from millrace.features.online.lookup import LookupPlan, OnlineFeatures, entity_rows_of
+from millrace.features.online.materialization import CHUNK, Materializer, Read
+from millrace.features.online.port import OnlineStore
+from millrace.features.online.push import events_to_push, fed_by
 from millrace.features.request import View, Wanted, resolve
 from millrace.features.service import FeatureService
 from millrace.features.view import EventSource, FeatureView
-from millrace.features.workspace import Workspace
+from millrace.features.workspace import Progress, Workspace
 from millrace.store.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -6,12 +6,15 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.core.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
 
 _LEAST_MEMORY = 64 << 20
 _UNKNOWN_MEMORY = 2 << 30

@@ -14,9 +14,17 @@ import pyarrow as pa
 from millrace.core.clock import from_text, to_text
 from millrace.core.errors import DataError, MillraceError
 from millrace.core.records import Prediction
+from millrace.features.checks.skew import (
+    EXAMPLES,
+    UNKNOWN,
+    FeatureSkew,
+    ServedFeature,
+    SkewReport,
+    is_same,
+    measure_skew,
+)
 from millrace.features.columns import TIME, to_table
 from millrace.features.request import Request, View, resolve
-from millrace.features.skew import EXAMPLES, UNKNOWN, FeatureSkew, ServedFeature, SkewReport, is_same, measure_skew
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
 from millrace.flow.bounded_reader import BoundedReader

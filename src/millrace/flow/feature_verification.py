@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from millrace.features.verify import KEYS, ConsistencyReport, verify
+from millrace.features.checks.verify import KEYS, ConsistencyReport, verify
 from millrace.flow.pinned_features import EarlierViews, store_of
 
 if TYPE_CHECKING:

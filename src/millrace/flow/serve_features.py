@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from millrace.core.plugins import scheme_of
 
 if TYPE_CHECKING:
-    from millrace.features.http_app import FeatureApp
+    from millrace.features.http.app import FeatureApp
     from millrace.flow.wiring import Wiring
 
 DEFAULT_PORT = 6566
@@ -84,8 +84,8 @@ class FeatureServer:
 
 def make_app(wiring: Wiring, variables: Mapping[str, str]) -> FeatureApp:
     """The application over the wiring's feature store."""
-    from millrace.features.http_access import Access
-    from millrace.features.http_app import FeatureApp
+    from millrace.features.http.access import Access
+    from millrace.features.http.app import FeatureApp
 
     environment = wiring.environment
     online, store = wiring.online, wiring.features

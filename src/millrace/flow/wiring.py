@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from millrace.core.bundle import Manifest
     from millrace.data.reader import SourceReader
-    from millrace.features.offline import OfflineEngine
-    from millrace.features.online import OnlineStore
+    from millrace.features.offline.engine import OfflineEngine
+    from millrace.features.online.port import OnlineStore
     from millrace.features.request import Request, View
     from millrace.features.service import FeatureService
     from millrace.features.store import FeatureStore
@@ -72,7 +72,7 @@ class Wiring:
 
     @cached_property
     def features(self) -> FeatureStore:
-        from millrace.features.offline import LateEngine
+        from millrace.features.offline.engine import LateEngine
         from millrace.features.store import FeatureStore
         from millrace.flow.pinned_features import EarlierViews
 
@@ -90,7 +90,7 @@ class Wiring:
         )
 
     def _open_offline(self) -> OfflineEngine:
-        from millrace.features.offline import open_offline
+        from millrace.features.offline.engine import open_offline
 
         return open_offline(self.environment.offline, root=self.project.root)
 
@@ -253,7 +253,7 @@ def features_of(
 
     from millrace.data.append import append_rows
     from millrace.data.reader import SourceReader
-    from millrace.features.online import open_online
+    from millrace.features.online.port import open_online
     from millrace.features.service import FeatureService
     from millrace.features.store import FeatureStore
 

@@ -22,7 +22,7 @@ from millrace.features import aggregation as mr
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.expression import col
-from millrace.features.offline import EmbeddedEngine
+from millrace.features.offline.engine import EmbeddedEngine
 from millrace.features.view import FeatureView
 from millrace.testing.offline_logs import CUSTOMER, Asking, day, every_rule, random_log, random_rows, table
 

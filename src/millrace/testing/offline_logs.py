@@ -19,7 +19,7 @@ from millrace.features import aggregation as mr
 from millrace.features.columns import TIME, to_times
 from millrace.features.entity import Entity
 from millrace.features.expression import col
-from millrace.features.historical import by_name
+from millrace.features.offline.historical import by_name
 from millrace.features.request import resolve
 from millrace.features.view import EventSource, FeatureView
 

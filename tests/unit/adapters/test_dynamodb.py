@@ -4,7 +4,7 @@ import pytest
 
 from millrace.adapters.dynamodb import open_dynamodb
 from millrace.core.errors import ProjectError, StoreError
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from servers import free_port
 
 

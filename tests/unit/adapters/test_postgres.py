@@ -5,7 +5,7 @@ import pytest
 
 from millrace.adapters.postgres import open_postgres
 from millrace.core.errors import ProjectError, StoreError
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from servers import free_port
 
 

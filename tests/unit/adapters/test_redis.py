@@ -11,7 +11,7 @@ import pytest
 from millrace.adapters import redis as adapter
 from millrace.adapters.redis import open_redis
 from millrace.core.errors import ProjectError, StoreError
-from millrace.features.online import open_online
+from millrace.features.online.port import open_online
 from servers import RedisServer, free_port
 
 

@@ -345,7 +345,7 @@ def test_the_users_session_stays_as_it_was(spark, ask, tmp_path):  # noqa: F811
 
 
 def test_an_address_names_the_running_session_and_how_many_buckets(spark):  # noqa: F811
-    from millrace.features.offline import open_offline
+    from millrace.features.offline.engine import open_offline
 
     engine = open_offline("spark://?buckets=7")
 
@@ -357,7 +357,7 @@ def test_an_address_names_the_running_session_and_how_many_buckets(spark):  # no
 
 def test_without_java_the_error_says_so(tmp_path):
     program = (
-        "from millrace.features.offline import open_offline\n"
+        "from millrace.features.offline.engine import open_offline\n"
         "from millrace.core.errors import MillraceError\n"
         "try:\n    open_offline('spark://local[1]')\nexcept MillraceError as error:\n    print(error)\n"
     )

@@ -14,9 +14,9 @@ from millrace.features.aggregation import last, mean
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.field import Field
-from millrace.features.http_access import Access
-from millrace.features.http_app import FeatureApp
-from millrace.features.http_lookup import Limits
+from millrace.features.http.access import Access
+from millrace.features.http.app import FeatureApp
+from millrace.features.http.lookup import Limits
 from millrace.features.on_demand import on_demand
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView

@@ -16,7 +16,6 @@ from orders_shop import day, make_source
 from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, StoreError
 from millrace.features import aggregation as mr
-from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.entity import Entity
 from millrace.features.events import read_events
@@ -25,9 +24,10 @@ from millrace.features.expression import Expression, col
 from millrace.features.field import Field
 from millrace.features.keys import key_packer, pack_value
 from millrace.features.on_demand import on_demand
+from millrace.features.online.batch import pack_events
+from millrace.features.online.view_reader import ViewReader
 from millrace.features.store import FeatureStore
 from millrace.features.view import FeatureView
-from millrace.features.view_reader import ViewReader
 from millrace.testing.memory_store import open_memory
 
 WHOLE = pa.table({"customer_id": [1, 2], "ts": pa.array([day(1), day(1)], TIME), "x": [1, 2]})

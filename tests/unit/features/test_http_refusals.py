@@ -9,7 +9,7 @@ from http_scene import BEARER, NOW, ask, ask_async, features, make_shop
 
 from millrace.core.clock import to_text
 from millrace.core.errors import ServiceError, StoreError
-from millrace.features.http_lookup import Limits
+from millrace.features.http.lookup import Limits
 
 DOWN = StoreError("FEAT-20", "the online store does not answer", fix="start it")
 ONE = {"customer_id": [1]}

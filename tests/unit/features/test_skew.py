@@ -2,7 +2,7 @@
 
 import pytest
 
-from millrace.features.skew import EXAMPLES, UNKNOWN, ServedFeature, SkewReport, is_same, measure_skew
+from millrace.features.checks.skew import EXAMPLES, UNKNOWN, ServedFeature, SkewReport, is_same, measure_skew
 
 
 def measure(served, known, **more):

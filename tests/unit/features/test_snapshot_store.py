@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from millrace.core.errors import ProjectError, StoreError
-from millrace.features.online import open_online
-from millrace.features.snapshot_store import SnapshotOnlineStore, open_snapshot
+from millrace.features.online.port import open_online
+from millrace.features.online.snapshot_store import SnapshotOnlineStore, open_snapshot
 from millrace.testing.memory_store import MemoryOnlineStore
 
 

@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from millrace.core.errors import StoreError
-from millrace.features.online import open_online
-from millrace.features.sqlite_store import SqliteOnlineStore, open_sqlite_online
+from millrace.features.online.port import open_online
+from millrace.features.online.sqlite_store import SqliteOnlineStore, open_sqlite_online
 from millrace.testing.shared_online_store import end_of, start_child
 
 

@@ -12,13 +12,13 @@ from orders_shop import day, make_source
 from millrace.core.clock import from_micros, to_micros
 from millrace.core.errors import DataError, StoreError
 from millrace.features import aggregation as mr
-from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.events import read_events
-from millrace.features.layout import open_tail, pack_tail
-from millrace.features.tail import merge_tails, retention_of
+from millrace.features.online.batch import pack_events
+from millrace.features.online.layout import open_tail, pack_tail
+from millrace.features.online.tail import merge_tails, retention_of
+from millrace.features.online.view_reader import ViewReader
 from millrace.features.view import FeatureView
-from millrace.features.view_reader import ViewReader
 
 NOW = to_micros(day(100))
 HOUR = 3_600_000_000

@@ -11,11 +11,11 @@ from orders_shop import day, make_source
 from millrace.core.clock import to_micros
 from millrace.core.errors import StoreError
 from millrace.features import aggregation as mr
-from millrace.features.batch import pack_events
 from millrace.features.columns import TIME
 from millrace.features.events import read_events
-from millrace.features.tail import retention_of
-from millrace.features.tail_merge import TailMerge
+from millrace.features.online.batch import pack_events
+from millrace.features.online.tail import retention_of
+from millrace.features.online.tail_merge import TailMerge
 from millrace.features.view import FeatureView
 
 DAY = 86_400_000_000

@@ -11,13 +11,13 @@ from orders_shop import day, make_source
 
 from millrace.core.errors import DataError, StoreError
 from millrace.features import aggregation as mr
+from millrace.features.checks.key_sample import keys_of_log, keys_of_store, unpack_key
+from millrace.features.checks.same_bits import differing
+from millrace.features.checks.verify import verify
 from millrace.features.columns import ARROW_TYPES
 from millrace.features.entity import Entity
-from millrace.features.key_sample import keys_of_log, keys_of_store, unpack_key
 from millrace.features.keys import key_packer
-from millrace.features.lmdb_store import open_lmdb
-from millrace.features.same_bits import differing
-from millrace.features.verify import verify
+from millrace.features.online.lmdb_store import open_lmdb
 from millrace.features.view import FeatureView
 from millrace.testing.memory_store import open_memory
 

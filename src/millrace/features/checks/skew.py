@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from millrace.features.same_bits import plain
+from millrace.features.checks.same_bits import plain
 
 EXAMPLES = 5
 

@@ -17,7 +17,7 @@ import msgspec
 
 from millrace.core.clock import from_micros
 from millrace.core.errors import MillraceError
-from millrace.features.lookup import OnlineFeatures, ViewReading
+from millrace.features.online.lookup import OnlineFeatures, ViewReading
 
 WORDS: Mapping[str | None, str] = {
     None: "NULL_VALUE",  # of a key

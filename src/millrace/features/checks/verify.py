@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,22 +12,21 @@ import pyarrow as pa
 
 from millrace.core.clock import to_text
 from millrace.core.errors import DataError, StoreError
+from millrace.features.checks.key_sample import keys_of_log, keys_of_store, mix, rows_of
+from millrace.features.checks.same_bits import differing, plain
 from millrace.features.columns import Bools
-from millrace.features.key_sample import keys_of_log, keys_of_store, mix, rows_of
-from millrace.features.lookup import LookupPlan, OnlineFeatures
+from millrace.features.online.lookup import LookupPlan, OnlineFeatures
+from millrace.features.online.stored_schema import find_schema
 from millrace.features.request import Wanted, resolve
-from millrace.features.same_bits import differing, plain
 from millrace.features.store import FeatureStore
-from millrace.features.stored_schema import find_schema
 from millrace.features.view import FeatureView
+from millrace.features.workspace import Progress
 
 KEYS = 1000
 _AS_OF = "(as of)"
 _BATCH = 10_000
 _EXAMPLES = 5
 _INSTANT = timedelta(microseconds=1)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)

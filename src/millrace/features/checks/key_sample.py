@@ -15,8 +15,8 @@ import pyarrow as pa
 from millrace.features.columns import ARROW_TYPES
 from millrace.features.field import ValueKind
 from millrace.features.keys import key_arrays
-from millrace.features.layout import damaged
-from millrace.features.online import OnlineStore, ScannableStore
+from millrace.features.online.layout import damaged
+from millrace.features.online.port import OnlineStore, ScannableStore
 from millrace.features.scan import Read, open_scan
 from millrace.features.view import FeatureView
 

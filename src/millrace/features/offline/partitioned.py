@@ -10,15 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.features.aggregation import Aggregation
-from millrace.features.asked_keys import AskedKeys
-from millrace.features.asof import Moments
 from millrace.features.buckets import Buckets, count_buckets, open_buckets
 from millrace.features.columns import Bools, Ints
 from millrace.features.events import read_events
-from millrace.features.join import point_in_time_join
 from millrace.features.keys import key_arrays
+from millrace.features.offline.asked_keys import AskedKeys
+from millrace.features.offline.asof import Moments
+from millrace.features.offline.join import point_in_time_join
 from millrace.features.scan import Scan
-from millrace.features.stored_schema import StoredSchema
 from millrace.features.view import FeatureView
 from millrace.features.workspace import Workspace
 
@@ -60,7 +59,7 @@ def join_view(
         FEAT-05 to FEAT-10 for the rows and the source, FEAT-14 when the disk is full.
     """
     empty = scan.schema.empty_table()
-    kinds = StoredSchema.of(read_events(empty, view)).keys  # what the view cannot use is found before a row is read
+    kinds = read_events(empty, view).key_kinds  # what the view cannot use is found before a row is read
     keys = key_arrays(rows.table, view.keys, expected=kinds)
     count = count_buckets(scan.bytes, workspace.limit()) if view.keys else 1
     with open_buckets(count, workspace) as buckets:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from millrace.core.errors import MillraceError, ProjectError, StoreError, did_you_mean
-from millrace.features.online import Combine, ScannableStore, open_online
+from millrace.features.online.port import Combine, ScannableStore, open_online
 
 REFRESH_S = 60.0
 _OPTIONS = ("refresh_s", "max_age_s")

@@ -12,8 +12,8 @@ import numpy as np
 
 from millrace.features.columns import Bools, Ints
 from millrace.features.events import NEVER
-from millrace.features.layout import SINCE_EVER, Layout
-from millrace.features.tail import Retention
+from millrace.features.online.layout import SINCE_EVER, Layout
+from millrace.features.online.tail import Retention
 
 
 class Groups(NamedTuple):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from millrace.core.errors import StoreError
-from millrace.features.lmdb_environment import release_environment, share_environment
-from millrace.features.online import Combine, combine_all
+from millrace.features.online.lmdb_environment import release_environment, share_environment
+from millrace.features.online.port import Combine, combine_all
 
 LONGEST_NAME_BYTES = 511
 ITEMS_PER_TRANSACTION = 20_000

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from millrace.core.clock import Clock
 from millrace.core.errors import Conflict
-from millrace.features.http_request import (
+from millrace.features.http.request import (
     IncrementRequest,
     MaterializeRequest,
     PushRequest,

@@ -13,9 +13,9 @@ from millrace.features.aggregation import Aggregation
 from millrace.features.columns import join_kinds
 from millrace.features.events import NEVER, to_micros
 from millrace.features.field import ValueKind
-from millrace.features.layout import FORM, HAS_CREATED, HEADER, Layout, damaged, layout_for
+from millrace.features.online.layout import FORM, HAS_CREATED, HEADER, Layout, damaged, layout_for
+from millrace.features.online.window import DAY, Window, converter
 from millrace.features.view import FeatureView
-from millrace.features.window import DAY, Window, converter
 
 Status = Literal["present", "null", "expired", "missing", "trimmed"]
 """What stands behind a value.

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.features.arrays import pack_arrays
 from millrace.features.columns import Bools, Ints
 from millrace.features.events import Events
 from millrace.features.keys import encode_keys, pack_rows
-from millrace.features.layout import LONG_KINDS, SINCE_EVER, Layout, layout_of
-from millrace.features.tail import Retention
-from millrace.features.tail_arrays import Groups, cut, keep, lay_out, needed
+from millrace.features.online.arrays import pack_arrays
+from millrace.features.online.layout import LONG_KINDS, SINCE_EVER, Layout, layout_of
+from millrace.features.online.tail import Retention
+from millrace.features.online.tail_arrays import Groups, cut, keep, lay_out, needed
 from millrace.features.view import FeatureView
 
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from millrace.core.clock import to_micros
 from millrace.core.errors import DataError, MillraceError, ServiceError, StoreError, did_you_mean
-from millrace.features.http_answer import AnswerForm
-from millrace.features.http_request import FeatureRequest, Rows, rows_of
-from millrace.features.lookup import LookupPlan, OnlineFeatures, ViewReading
+from millrace.features.http.answer import AnswerForm
+from millrace.features.http.request import FeatureRequest, Rows, rows_of
+from millrace.features.online.lookup import LookupPlan, OnlineFeatures, ViewReading
 from millrace.features.request import resolve
 from millrace.features.store import FeatureStore
 

@@ -12,58 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.core.plugins import load_plugin, scheme_of
 from millrace.features.columns import to_table
-from millrace.features.historical import retrieve
-from millrace.features.materialization import Progress
+from millrace.features.offline.historical import retrieve
+from millrace.features.offline_answer import OfflineAnswer
 from millrace.features.request import Feature
 from millrace.features.scan import Read
-from millrace.features.workspace import Workspace
+from millrace.features.workspace import Progress, Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
-    from millrace.features.historical import HistoricalFeatures
-
-
-Change = Callable[["pa.Table"], "pa.Table"]
-
-
-class OfflineAnswer(Protocol):
-    """Rows with features, wherever they are."""
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that were added."""
-        ...
-
-    @property
-    def as_known(self) -> bool:
-        """Whether rows of a source that were created after the moment asked were hidden."""
-        ...
-
-    @property
-    def table(self) -> pa.Table:
-        """The rows as `to_arrow` gives them."""
-        ...
-
-    def to_arrow(self) -> pa.Table:
-        """All rows, in the order they were given."""
-        ...
-
-    def map(self, change: Change, features: Sequence[str]) -> OfflineAnswer:
-        """The rows, each changed by itself.
-
-        Parameters
-        ----------
-        change : callable (pyarrow.Table) -> pyarrow.Table
-            Gives as many rows, with the columns that are no features and with `features`; asked for some of the rows
-            at a time, or for none.
-        """
-        ...
-
-    def to_df(self) -> pd.DataFrame:
-        """All rows as a pandas table, in the order they were given."""
-        ...
+    from millrace.features.offline.historical import HistoricalFeatures
 
 
 class OfflineEngine(Protocol):

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from millrace.core.errors import StoreError
-from millrace.features.online import Combine
-from millrace.features.sqlite_connections import FileConnections
+from millrace.features.online.port import Combine
+from millrace.features.online.sqlite_connections import FileConnections
 from millrace.store.disk import sync_folder
 
 BUSY_TIMEOUT_S = 30.0

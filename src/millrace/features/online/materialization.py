@@ -8,7 +8,7 @@ was emptied since, does not count.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,24 +16,22 @@ import pyarrow as pa
 
 from millrace.core.clock import Clock, as_utc, from_text, to_micros, to_text
 from millrace.core.errors import DataError
-from millrace.features.batch import pack_events
 from millrace.features.buckets import count_buckets, open_buckets, places_by_key
 from millrace.features.events import Events, read_events
 from millrace.features.freshness import STATE, materialization_state
 from millrace.features.keys import key_arrays
-from millrace.features.online import OnlineStore
+from millrace.features.online.batch import pack_events
+from millrace.features.online.port import OnlineStore
+from millrace.features.online.stored_schema import StoredSchema, find_schema, store_mark, widen_schema
+from millrace.features.online.tail import Retention, retention_of
+from millrace.features.online.tail_merge import TailMerge
 from millrace.features.scan import NOWHERE, open_scan
 from millrace.features.scan import Read as Read
-from millrace.features.stored_schema import StoredSchema, find_schema, store_mark, widen_schema
-from millrace.features.tail import Retention, retention_of
-from millrace.features.tail_merge import TailMerge
 from millrace.features.view import EventSource, FeatureView
-from millrace.features.workspace import Workspace
+from millrace.features.workspace import Progress, Workspace
 from millrace.store.ledger import Ledger
 
 logger = logging.getLogger("millrace.features")
-
-Progress = Callable[[int, int], None]
 
 CHUNK = timedelta(days=30)
 _PARTS = 100

@@ -13,14 +13,13 @@ from millrace.core.clock import from_micros
 from millrace.core.errors import DataError, did_you_mean
 from millrace.features.columns import Ints, to_table, to_times
 from millrace.features.events import to_micros
-from millrace.features.materialization import Progress
+from millrace.features.offline.partitioned import Rows, Tell, join_view
 from millrace.features.on_demand import OnDemandView
-from millrace.features.partitioned import Rows, Tell, join_view
 from millrace.features.request import Feature
 from millrace.features.scan import NOWHERE, Read, open_scan
 from millrace.features.service import FeatureService
 from millrace.features.view import FeatureView
-from millrace.features.workspace import Workspace
+from millrace.features.workspace import Progress, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,11 +12,11 @@ from millrace.core.errors import DataError
 from millrace.features.computed import compute, from_request, from_values
 from millrace.features.keys import key_packer, missing_key
 from millrace.features.moment import a_moment
-from millrace.features.online import OnlineStore
+from millrace.features.online.port import OnlineStore
+from millrace.features.online.stored_schema import find_schema
+from millrace.features.online.view_reader import Reading, Status, ViewReader
 from millrace.features.request import Request
-from millrace.features.stored_schema import find_schema
 from millrace.features.view import FeatureView
-from millrace.features.view_reader import Reading, Status, ViewReader
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from millrace.features.asked_keys import AskedKeys
 from millrace.features.columns import Bools, Ints
 from millrace.features.events import NEVER, Events
-from millrace.features.sorting import order_by_key_and_time
+from millrace.features.offline.asked_keys import AskedKeys
+from millrace.features.offline.sorting import order_by_key_and_time
 
 _LAST = np.iinfo(np.int64).max
 _MANY = 8

@@ -8,9 +8,9 @@ from itertools import compress
 import numpy as np
 
 from millrace.features.columns import Bools, Ints
-from millrace.features.layout import Layout, open_tail
-from millrace.features.tail import Retention, merge_tails
-from millrace.features.tail_arrays import Groups, cut, keep, lay_out, needed
+from millrace.features.online.layout import Layout, open_tail
+from millrace.features.online.tail import Retention, merge_tails
+from millrace.features.online.tail_arrays import Groups, cut, keep, lay_out, needed
 
 _FEW = 32  # below this many keys arrays cost more than they save
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace.core.errors import DataError
-from millrace.features.columns import join_kinds, kind_of
+from millrace.features.columns import join_kinds
 from millrace.features.events import Events
 from millrace.features.field import ValueKind
-from millrace.features.online import OnlineStore
+from millrace.features.online.port import OnlineStore
 from millrace.features.view import FeatureView
 
 SCHEMA_VIEW = "schema"
@@ -37,9 +37,8 @@ class StoredSchema:
 
     @classmethod
     def of(cls, events: Events) -> StoredSchema:
-        """The kinds of these events; keys that are all null say nothing."""
-        keys = [kind_of(array.type) or "null" for array in events.keys]
-        return cls(tuple(keys), {name: column.kind for name, column in events.columns.items()})
+        """The kinds of these events."""
+        return cls(events.key_kinds, {name: column.kind for name, column in events.columns.items()})
 
 
 def find_schema(online: OnlineStore, view: FeatureView) -> StoredSchema | None:

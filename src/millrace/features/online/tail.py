@@ -22,11 +22,11 @@ from itertools import groupby
 import numpy as np
 
 from millrace.core.errors import DataError
-from millrace.features.arrays import widen_elements
 from millrace.features.columns import join_kinds
 from millrace.features.events import NEVER
 from millrace.features.field import ValueKind
-from millrace.features.layout import SINCE_EVER, Layout, Tail, layout_of, open_tail, pack_tail
+from millrace.features.online.arrays import widen_elements
+from millrace.features.online.layout import SINCE_EVER, Layout, Tail, layout_of, open_tail, pack_tail
 from millrace.features.view import FeatureView
 
 _WORD = struct.Struct("<Q")

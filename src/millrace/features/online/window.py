@@ -12,11 +12,11 @@ import numpy as np
 from millrace.core.clock import from_micros
 from millrace.features.aggregate import aggregate_one
 from millrace.features.aggregation import Aggregation
-from millrace.features.arrays import unpack_array
 from millrace.features.columns import ELEMENTS, Bools, Ints
 from millrace.features.events import NEVER
 from millrace.features.field import ValueKind
-from millrace.features.layout import Layout, damaged
+from millrace.features.online.arrays import unpack_array
+from millrace.features.online.layout import Layout, damaged
 
 DAY = 86_400_000_000
 FEW = 200

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from millrace.features.aggregate import aggregate, chunks, codes_of, divide, expand, result_kind
 from millrace.features.aggregation import Aggregation
-from millrace.features.asof import Asking, Moments, newest_visible, search, sort_moments, step_back
 from millrace.features.columns import ARROW_TYPES, Bools, Column, Ints
 from millrace.features.events import Events, to_micros
+from millrace.features.offline.asof import Asking, Moments, newest_visible, search, sort_moments, step_back
 from millrace.features.view import FeatureView
 
 DAY = 86_400_000_000

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from millrace.core.errors import DataError, MillraceError, did_you_mean
 from millrace.features.events import Events, read_events
-from millrace.features.materialization import source_schema
-from millrace.features.online import OnlineStore
+from millrace.features.online.materialization import source_schema
+from millrace.features.online.port import OnlineStore
+from millrace.features.online.stored_schema import StoredSchema, find_schema
 from millrace.features.scan import Read
-from millrace.features.stored_schema import StoredSchema, find_schema
 from millrace.features.view import EventSource, FeatureView
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from millrace.core.prometheus import Histogram, add_family, add_sample
-from millrace.features.lookup import OnlineFeatures, ViewReading
+from millrace.features.online.lookup import OnlineFeatures, ViewReading
 
 
 class FeatureMetrics:

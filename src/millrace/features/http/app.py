@@ -26,10 +26,10 @@ from millrace.core.asgi import Disconnected, Receive, Reply, Scope, Send, read_b
 from millrace.core.clock import Clock, SystemClock, to_text
 from millrace.core.errors import Conflict, DataError, MillraceError, ServiceError, StoreError, did_you_mean
 from millrace.core.prometheus import CONTENT_TYPE
-from millrace.features.http_access import Access
-from millrace.features.http_lookup import FeatureLookup, Limits
-from millrace.features.http_metrics import FeatureMetrics
-from millrace.features.http_request import (
+from millrace.features.http.access import Access
+from millrace.features.http.lookup import FeatureLookup, Limits
+from millrace.features.http.metrics import FeatureMetrics
+from millrace.features.http.request import (
     BodyReader,
     FeatureRequest,
     IncrementRequest,
@@ -37,7 +37,7 @@ from millrace.features.http_request import (
     PushRequest,
     too_large,
 )
-from millrace.features.http_writes import FeatureWrites
+from millrace.features.http.writes import FeatureWrites
 from millrace.features.on_demand import OnDemandView
 from millrace.features.request import feature_names
 from millrace.features.store import FeatureStore

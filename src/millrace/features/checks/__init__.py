@@ -1,0 +1,1 @@
+"""Whether serving and training say the same, bit for bit."""

@@ -1,0 +1,1 @@
+"""The feature server, in Feast's form."""
