@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from millrace.validation.incident_limits import DEFAULT
-from millrace.validation.incidents import INCIDENTS
-from millrace.validation.suggest import CHANCE
+from millrace.validation.incidents.limits import DEFAULT
+from millrace.validation.incidents.rules import INCIDENTS
+from millrace.validation.profiling.suggest import CHANCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
 

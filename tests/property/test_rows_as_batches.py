@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from millrace.validation import fallback
 from millrace.validation.engine import validate
-from millrace.validation.row_checker import ROW_RULES, RowChecker
-from millrace.validation.row_types import form_of
+from millrace.validation.rows.checker import ROW_RULES, RowChecker
+from millrace.validation.rows.types import form_of
 from millrace.validation.signatures import SIGNATURES
 from millrace.validation.suite import Expectation, Suite
 

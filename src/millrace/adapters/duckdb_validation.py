@@ -13,9 +13,9 @@ import pyarrow as pa
 from millrace.adapters.sql_columns import choose, until
 from millrace.core.errors import DataError, did_you_mean
 from millrace.validation.backend import CannotCheck
-from millrace.validation.sql_backend import SqlBackend
-from millrace.validation.sql_dialects import DUCKDB
-from millrace.validation.sql_text import SqlColumn
+from millrace.validation.sql.backend import SqlBackend
+from millrace.validation.sql.dialects import DUCKDB
+from millrace.validation.sql.text import SqlColumn
 
 _MANY = 10_000
 
@@ -100,7 +100,7 @@ def in_duckdb(
 
 
 class DuckDatabase:
-    """One read-only transaction of DuckDB; see `millrace.validation.sql_backend.Database`."""
+    """One read-only transaction of DuckDB; see `millrace.validation.sql.backend.Database`."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor

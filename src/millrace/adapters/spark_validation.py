@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from millrace.adapters.spark_session import REFUSALS, as_before, cause, own_session, quiet
 from millrace.validation.backend import CannotCheck
-from millrace.validation.sql_backend import SqlBackend
-from millrace.validation.sql_dialects import SPARK
-from millrace.validation.sql_text import SqlColumn
+from millrace.validation.sql.backend import SqlBackend
+from millrace.validation.sql.dialects import SPARK
+from millrace.validation.sql.text import SqlColumn
 
 # A sum that leaves its type must fail, not be missing.
 _SETTINGS = {"spark.sql.ansi.enabled": "true"}

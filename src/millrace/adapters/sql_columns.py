@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.core.errors import DataError, did_you_mean
-from millrace.validation.sql_dialects import POSTGRES, SQLITE, Dialect
-from millrace.validation.sql_text import SqlColumn, sql_kind
+from millrace.validation.sql.dialects import POSTGRES, SQLITE, Dialect
+from millrace.validation.sql.text import SqlColumn, sql_kind
 
 ROWID = "millrace_rowid"
 Run = Callable[[str, Sequence[Any]], Iterable[Sequence[Any]]]

@@ -14,9 +14,9 @@ from millrace.adapters.sql_columns import choose, postgres_columns, sqlite_colum
 from millrace.core.errors import DataError, did_you_mean
 from millrace.data.location import resolve_url
 from millrace.validation.backend import CannotCheck
-from millrace.validation.sql_backend import SqlBackend
-from millrace.validation.sql_dialects import POSTGRES, SQLITE, Dialect
-from millrace.validation.sql_text import SqlColumn
+from millrace.validation.sql.backend import SqlBackend
+from millrace.validation.sql.dialects import POSTGRES, SQLITE, Dialect
+from millrace.validation.sql.text import SqlColumn
 
 DIALECTS = {"sqlite": SQLITE, "postgresql": POSTGRES}
 
@@ -104,7 +104,7 @@ def open_sql(
 
 
 class SqlDatabase:
-    """One read-only transaction; see `millrace.validation.sql_backend.Database`."""
+    """One read-only transaction; see `millrace.validation.sql.backend.Database`."""
 
     def __init__(self, address: sa.URL, connection: sa.Connection) -> None:
         self._address, self._connection = address, connection

@@ -78,7 +78,7 @@ def validate(options: argparse.Namespace) -> int:
         {"html": lambda: _page(result, options.batch, incidents), "json": lambda: _as_bytes(document)},
     )
     if options.junit:
-        from millrace.validation.junit import junit_xml
+        from millrace.validation.reports.junit import junit_xml
 
         write_report(options.junit, junit_xml(result, batch=options.batch, incidents=incidents))
     return 1 if any(verdict.is_fail for verdict in incidents) else exit_code(result)
@@ -98,7 +98,7 @@ def exit_code(result: ValidationResult) -> int:
 
 def _show(result: ValidationResult, incidents: list[Verdict]) -> None:
     """The verdict first, then what failed, the grave before the light."""
-    from millrace.validation.incidents import explain_incidents
+    from millrace.validation.incidents.rules import explain_incidents
 
     first, *others = result.explain().splitlines()
     if result.verdict().is_pass and any(verdict.is_fail for verdict in incidents):
@@ -126,8 +126,8 @@ def _incidents(options: argparse.Namespace) -> list[Verdict]:
         if options.label:
             raise DataError("VALID-67", "--label needs --against: labels are compared with a reference's")
         return []
-    from millrace.validation.incident_evidence import compare_batches, compared_columns
-    from millrace.validation.incident_limits import DEFAULT
+    from millrace.validation.incidents.evidence import compare_batches, compared_columns
+    from millrace.validation.incidents.limits import DEFAULT
 
     batch = find_batch(options)
     limits = batch.source.incidents or DEFAULT
@@ -147,7 +147,7 @@ def _incidents(options: argparse.Namespace) -> list[Verdict]:
 
 
 def _page(result: ValidationResult, batch: str, incidents: list[Verdict]) -> bytes:
-    from millrace.validation.html import validation_page
+    from millrace.validation.reports.page import validation_page
 
     return validation_page(result, batch=batch, incidents=incidents).encode()
 

@@ -18,7 +18,7 @@ from millrace.core.errors import DataError
 if TYPE_CHECKING:
     from millrace.data.scan import Scan
     from millrace.validation.csv_pieces import CsvPieces
-    from millrace.validation.profile import TableProfile
+    from millrace.validation.profiling.profile import TableProfile
     from millrace.validation.suite import Suite
 
 
@@ -58,7 +58,7 @@ def show_profile(options: argparse.Namespace) -> int:
 def suggest_suite(options: argparse.Namespace) -> int:
     """Draft a suite from a reference, and leave out what the reference itself does not meet."""
     from millrace.validation.engine import validate
-    from millrace.validation.suggest import confirm, suggest
+    from millrace.validation.profiling.suggest import confirm, suggest
 
     batch = find_batch(options)
     found = profile_of(batch.scan(), options.batch)
@@ -94,7 +94,7 @@ def _count(text: str) -> int:
 
 def profile_of(scan: Scan | CsvPieces, batch: str) -> TableProfile:
     """The profile of a batch read piece by piece, with a bar on a terminal."""
-    from millrace.validation.profile import profile
+    from millrace.validation.profiling.profile import profile
 
     show = progress(f"reading {batch}", "rows")
     tell = None if show is None else lambda rows: show(min(rows, scan.rows), scan.rows)
@@ -111,6 +111,6 @@ def _pieces(scan: Scan | CsvPieces) -> Iterator[Any]:
 
 
 def _page(found: TableProfile, batch: str) -> bytes:
-    from millrace.validation.profile_page import profile_page
+    from millrace.validation.reports.profile_page import profile_page
 
     return profile_page(found, batch=Path(batch).name).encode()

@@ -16,7 +16,7 @@ from millrace.features.view import FeatureView
 from millrace.flow.model import Model
 from millrace.flow.pipeline import Pipeline
 from millrace.registry.names import check_name
-from millrace.validation.serving_data import ServingData
+from millrace.validation.rows.serving_data import ServingData
 
 # What `training.metrics.score` gives: of a classifier, and of a regression.
 _METRICS = (

@@ -10,8 +10,8 @@ from millrace.core.clock import from_text, to_text
 from millrace.core.errors import StoreError
 from millrace.core.records import Snapshot
 from millrace.core.verdict import Verdict
-from millrace.validation.incident_limits import DEFAULT, Incidents
-from millrace.validation.incidents import judge_row_count, judge_stale
+from millrace.validation.incidents.limits import DEFAULT, Incidents
+from millrace.validation.incidents.rules import judge_row_count, judge_stale
 from millrace.validation.release import list_quarantined
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def judge_incidents(
 
 
 def _against_champion(wiring: Wiring, model: Model, table: pa.Table, limits: Incidents) -> list[Verdict]:
-    from millrace.validation.incident_evidence import compare_batches, judge_amounts, judge_classes
+    from millrace.validation.incidents.evidence import compare_batches, judge_amounts, judge_classes
 
     reference = _reference(wiring, model)
     label = model.labels.column
@@ -110,7 +110,7 @@ def _stale(
     as_of: datetime,
     delay: timedelta,
 ) -> Verdict:
-    from millrace.validation.incident_evidence import newest_and_longest_gap
+    from millrace.validation.incidents.evidence import newest_and_longest_gap
 
     newest, gap = newest_and_longest_gap(times)
     lags = [

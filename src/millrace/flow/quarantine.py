@@ -12,7 +12,7 @@ from millrace.core.records import Alert
 from millrace.core.verdict import Verdict
 from millrace.flow.incidents import judge_incidents
 from millrace.monitoring.alerts import append_alert
-from millrace.validation.incidents import explain_incidents
+from millrace.validation.incidents.rules import explain_incidents
 from millrace.validation.release import (
     KIND,
     Quarantined,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from millrace.flow.model import Model
     from millrace.flow.wiring import Wiring
     from millrace.store.blobs import BlobStore
-    from millrace.validation.row_checker import RowChecker
+    from millrace.validation.rows.checker import RowChecker
     from millrace.validation.suite import Suite
 
 ROLE = "serving_data"
@@ -51,7 +51,7 @@ def check_serving_rules(wiring: Wiring, model: Model, table: pa.Table) -> None:
 
 def serving_facts(wiring: Wiring, model: Model, columns: Sequence[Column]) -> dict[str, Any] | None:
     """What requests of a model are judged by, JSON-ready; None when by nothing. Raises as `keep_serving_rules`."""
-    from millrace.validation.request_rules import request_rules
+    from millrace.validation.rows.request_rules import request_rules
 
     asked = model.serving_data
     if asked is not None and asked.policy == "off":
@@ -90,8 +90,8 @@ def open_serving_rules(manifest: Manifest, blobs: BlobStore) -> BundleRules | No
     digest = manifest.files.get(ROLE)
     if digest is None:
         return None
-    from millrace.validation.row_checker import RowChecker
-    from millrace.validation.row_types import declared_types
+    from millrace.validation.rows.checker import RowChecker
+    from millrace.validation.rows.types import declared_types
     from millrace.validation.suite import Suite
 
     facts = json.loads(blobs.get(digest))
@@ -118,7 +118,7 @@ class BundleRules:
 
     def coerce(self, column: str, value: Any) -> Any:
         """See `RowRules`."""
-        from millrace.validation.coercion import NOT_COERCED, Target, coerce
+        from millrace.validation.rows.coercion import NOT_COERCED, Target, coerce
 
         kind = self._kinds.get(column)
         if kind is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from millrace.validation.csv_columns import IN_MEMORY_BYTES, CsvColumns
+from millrace.validation.scan.csv_columns import IN_MEMORY_BYTES, CsvColumns
 
 _PIECE_ROWS = 1 << 18
 

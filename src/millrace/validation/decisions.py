@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from millrace.core.verdict import Outcome, Verdict
-from millrace.validation.incidents import INCIDENTS
+from millrace.validation.incidents.rules import INCIDENTS
 from millrace.validation.release import RULE as RELEASE
 from millrace.validation.release import judge_release
 

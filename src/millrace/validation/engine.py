@@ -11,30 +11,30 @@ from typing import Any
 
 from millrace.core.clock import SystemClock, to_text
 from millrace.core.errors import DataError
-from millrace.validation.aggregate_rules import AGGREGATE_RULES
 from millrace.validation.backend import Backend, CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.check import Check, Finding, Values
-from millrace.validation.conditions import row_filter
-from millrace.validation.date_rules import DATE_RULES
-from millrace.validation.distribution_rules import DISTRIBUTION_RULES
+from millrace.validation.conditions.forms import row_filter
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, TRUE, Expr
 from millrace.validation.json_form import json_ready
-from millrace.validation.order_rules import ORDER_RULES
-from millrace.validation.pair_rules import PAIR_RULES
 from millrace.validation.parameters import NoValue, fill, is_parameter, parameter_names
-from millrace.validation.query_rules import QUERY_RULES
-from millrace.validation.record_rules import RECORD_RULES
 from millrace.validation.result import ExpectationResult, ValidationResult
 from millrace.validation.result_format import ResultFormat
-from millrace.validation.set_rules import SET_RULES
+from millrace.validation.rules.aggregates import AGGREGATE_RULES
+from millrace.validation.rules.dates import DATE_RULES
+from millrace.validation.rules.distributions import DISTRIBUTION_RULES
+from millrace.validation.rules.order import ORDER_RULES
+from millrace.validation.rules.pairs import PAIR_RULES
+from millrace.validation.rules.queries import QUERY_RULES
+from millrace.validation.rules.records import RECORD_RULES
+from millrace.validation.rules.sets import SET_RULES
+from millrace.validation.rules.spread import SPREAD_RULES
+from millrace.validation.rules.tables import TABLE_RULES
+from millrace.validation.rules.texts import TEXT_RULES
+from millrace.validation.rules.values import VALUE_RULES
 from millrace.validation.signatures import argument_mistakes, unsupported_parts
-from millrace.validation.spread_rules import SPREAD_RULES
 from millrace.validation.suite import Expectation, Suite
-from millrace.validation.table_rules import TABLE_RULES
-from millrace.validation.text_rules import TEXT_RULES
-from millrace.validation.value_rules import VALUE_RULES
 
 RULES = {
     **TABLE_RULES,
@@ -95,7 +95,7 @@ def validate(
     """
     # A rule on one row needs neither: a server that asks such rules does not load Polars for them.
     from millrace.validation.fallback import with_fallback
-    from millrace.validation.frames import open_within
+    from millrace.validation.scan.frames import open_within
 
     form = ResultFormat.of(result_format)
     parameters = {**suite.parameters, **(parameters or {})}

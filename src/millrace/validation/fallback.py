@@ -18,11 +18,11 @@ import pyarrow as pa
 from millrace.core.errors import DataError, MissingExtra, ProjectError
 from millrace.core.plugins import load_plugin
 from millrace.validation.backend import CannotCheck
-from millrace.validation.files import open_files
-from millrace.validation.frames import to_table
 from millrace.validation.json_form import json_ready
 from millrace.validation.result import ExpectationResult
 from millrace.validation.result_format import ResultFormat
+from millrace.validation.scan.files import open_files
+from millrace.validation.scan.frames import to_table
 from millrace.validation.signatures import is_supported
 
 _PACKAGE = "great_expectations"

@@ -15,7 +15,7 @@ from millrace.core.verdict import Verdict
 from millrace.store.blobs import BlobStore
 from millrace.store.ledger import Event, Ledger, Transaction
 from millrace.validation.describe import demand
-from millrace.validation.incidents import explain_incidents
+from millrace.validation.incidents.rules import explain_incidents
 from millrace.validation.release import KIND, identity_of, state_key
 from millrace.validation.result import BLOCKING, ValidationResult
 

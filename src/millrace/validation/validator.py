@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from millrace.validation.engine import validate
-from millrace.validation.frames import open_batch
 from millrace.validation.result import ValidationResult
+from millrace.validation.scan.frames import open_batch
 from millrace.validation.suite import Suite
 
 

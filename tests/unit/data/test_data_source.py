@@ -77,7 +77,7 @@ def test_definitions_load_no_engine():
 
 
 def test_limits_of_incidents_are_told_from_other_things():
-    from millrace.validation.incident_limits import Incidents
+    from millrace.validation.incidents.limits import Incidents
 
     assert Source("orders", "orders.csv", incidents=Incidents(max_age="2d")).incidents.max_age_s == 172_800
     with pytest.raises(ProjectError) as error:

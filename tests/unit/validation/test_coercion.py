@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from millrace.validation.coercion import NOT_COERCED, coerce
+from millrace.validation.rows.coercion import NOT_COERCED, coerce
 
 NO = NOT_COERCED
 

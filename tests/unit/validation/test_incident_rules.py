@@ -9,9 +9,9 @@ import pytest
 
 from millrace.core.errors import MillraceError, ProjectError
 from millrace.validation.decisions import DECISIONS
-from millrace.validation.incident_evidence import compare_batches, judge_amounts, judge_hours
-from millrace.validation.incident_limits import DEFAULT, Incidents
-from millrace.validation.incidents import judge_labels, judge_population, judge_row_count, judge_stale
+from millrace.validation.incidents.evidence import compare_batches, judge_amounts, judge_hours
+from millrace.validation.incidents.limits import DEFAULT, Incidents
+from millrace.validation.incidents.rules import judge_labels, judge_population, judge_row_count, judge_stale
 
 LIMITS = {"min_samples": 50, "odds": 10.0, "chance": 1e-4}
 

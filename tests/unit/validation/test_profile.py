@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.errors import DataError
-from millrace.validation.column_figures import SAMPLE_ROWS, DistinctCount, RowSample
 from millrace.validation.csv_pieces import large_csv
-from millrace.validation.profile import profile
-from millrace.validation.profile_page import profile_page
+from millrace.validation.profiling.column_figures import SAMPLE_ROWS, DistinctCount, RowSample
+from millrace.validation.profiling.profile import profile
+from millrace.validation.reports.profile_page import profile_page
 
 ROWS = 5000
 AT = pa.timestamp("us", tz="UTC")

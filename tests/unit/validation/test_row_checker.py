@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from millrace.core.errors import DataError
-from millrace.validation import row_checker
-from millrace.validation.row_checker import RowChecker
+from millrace.validation.rows import checker as row_checker
+from millrace.validation.rows.checker import RowChecker
 from millrace.validation.suite import Expectation, Suite
 
 GOOD = {"user_id": 1, "age": 40, "income": 5e4, "plan": "pro"}
@@ -320,7 +320,7 @@ class TestCoercion:
 def test_a_row_is_judged_without_polars_and_pandas():
     code = (
         "import sys\n"
-        "from millrace.validation.row_checker import RowChecker\n"
+        "from millrace.validation.rows.checker import RowChecker\n"
         "from millrace.validation.suite import Suite\n"
         "suite = Suite('s').expect_column_values_to_be_of_type('x', 'int')\n"
         "checker = RowChecker(suite.expect_column_values_to_be_between('x', 0, 1))\n"

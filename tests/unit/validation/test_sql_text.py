@@ -32,9 +32,9 @@ from millrace.validation.expression import (
     repeated,
 )
 from millrace.validation.portable_regex import like_pattern, like_regex, portable_regex
-from millrace.validation.sql_backend import MOST_COLUMNS, SqlBackend
-from millrace.validation.sql_dialects import DUCKDB, POSTGRES, SPARK, SQLITE
-from millrace.validation.sql_text import SqlColumn
+from millrace.validation.sql.backend import MOST_COLUMNS, SqlBackend
+from millrace.validation.sql.dialects import DUCKDB, POSTGRES, SPARK, SQLITE
+from millrace.validation.sql.text import SqlColumn
 
 TYPES = {
     "whole": pa.int64(),
@@ -283,7 +283,7 @@ def test_sqlite_calls_python_itself():
 
 
 def test_too_many_distinct_values_are_refused_not_fetched(monkeypatch):
-    monkeypatch.setattr("millrace.validation.sql_backend.MOST_DECIDED", 10)
+    monkeypatch.setattr("millrace.validation.sql.backend.MOST_DECIDED", 10)
     rows = iter([[f"{number}{'x' * (number % 2)}"] for number in range(1000)])
     even = Predicate(("even",), lambda text: not text.endswith("x"))
 

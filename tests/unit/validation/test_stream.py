@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from millrace.core.errors import DataError
 from millrace.validation.engine import validate
-from millrace.validation.stream import StreamValidator, rows_table
+from millrace.validation.rows.stream import StreamValidator, rows_table
 from millrace.validation.suite import Suite
 
 

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pytest
 
 from millrace.cli.main import main
-from millrace.validation.codes import pattern_of
 from millrace.validation.engine import validate
-from millrace.validation.prediction_bound import most_expected
-from millrace.validation.profile import profile
-from millrace.validation.suggest import CHANCE, confirm, suggest
+from millrace.validation.profiling.codes import pattern_of
+from millrace.validation.profiling.prediction_bound import most_expected
+from millrace.validation.profiling.profile import profile
+from millrace.validation.profiling.suggest import CHANCE, confirm, suggest
 from millrace.validation.suite import Suite
 
 AT = pa.timestamp("us", tz="UTC")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.validation import polars_keys
 from millrace.validation.engine import validate
-from millrace.validation.polars_keys import DenseSet
+from millrace.validation.scan import polars_keys
+from millrace.validation.scan.polars_keys import DenseSet
 from millrace.validation.suite import Suite
 
 SUITE = (

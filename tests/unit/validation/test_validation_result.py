@@ -14,8 +14,8 @@ from millrace.store.blobs import FileBlobs
 from millrace.store.ledger import Ledger
 from millrace.validation.decisions import DECISIONS, judge_validation
 from millrace.validation.engine import validate
-from millrace.validation.frames import to_table
 from millrace.validation.quarantine import load_quarantined, quarantine
+from millrace.validation.scan.frames import to_table
 from millrace.validation.suite import Suite
 from millrace.validation.validator import DataValidator
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from millrace.core.errors import DataError
-from millrace.validation import csv_columns
 from millrace.validation.engine import validate
+from millrace.validation.scan import csv_columns
 from millrace.validation.suite import Suite
 
 ROWS = 60

@@ -1,0 +1,1 @@
+"""Row conditions, in the forms that Great Expectations writes."""

@@ -1,0 +1,188 @@
+"""What the incident rules look at, counted from the columns of a batch and of its reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.core.clock import from_micros
+from millrace.core.verdict import Verdict
+from millrace.validation.incidents.limits import Incidents
+from millrace.validation.incidents.rules import judge_clock, judge_labels, judge_population
+
+_MOST_GROUPS = 50
+_MOST_LABELS = 200
+_OTHER = "(other)"
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
+
+
+def compare_batches(
+    table: pa.Table,
+    reference: pa.Table,
+    limits: Incidents,
+    *,
+    label: str | None = None,
+    groups: Sequence[str] | None = None,
+) -> list[Verdict]:
+    """The incident rules that compare a batch with its reference: labels, populations and clocks.
+
+    Parameters
+    ----------
+    label : str, optional
+        The column with the classes; without it labels are not judged.
+    groups : sequence of str, optional
+        Columns whose values are populations, where the limits name none: text columns with at most 50 values.
+    """
+    shared = [name for name in table.column_names if name in reference.column_names]
+    found = []
+    if label is not None and label in shared:
+        found.append(judge_classes(table.column(label), reference.column(label), limits))
+    asked = limits.groups
+    wanted = asked if asked is not None else shared if groups is None else groups
+    names = [name for name in wanted if name in shared and name != label]
+    found += _populations(table, reference, names, limits, is_asked=asked is not None)
+    times = [
+        name for name in shared if all(pa.types.is_timestamp(t.schema.field(name).type) for t in (table, reference))
+    ]
+    return [*found, *(judge_hours(name, table.column(name), reference.column(name), limits) for name in times)]
+
+
+def compared_columns(schema: pa.Schema, limits: Incidents, *, label: str | None = None) -> list[str]:
+    """The columns of a batch that `compare_batches` may look at."""
+    groups = limits.groups
+    return [
+        field.name
+        for field in schema
+        if field.name == label
+        or pa.types.is_timestamp(field.type)
+        or (field.name in groups if groups is not None else _is_text_type(field.type))
+    ]
+
+
+def judge_classes(column: pa.ChunkedArray, reference: pa.ChunkedArray | None, limits: Incidents) -> Verdict:
+    """`judge_labels` on classes."""
+    counts = _counts(column)
+    return _judge_counts(counts, None if reference is None else _counts(reference), limits)
+
+
+def judge_amounts(column: pa.ChunkedArray, limits: Incidents) -> Verdict:
+    """`judge_labels` on numbers: only "all the same" is told, how they are spread is the drift room's matter."""
+    present = column.drop_null()
+    least = pc.min(present)
+    count = pc.sum(pc.equal(present, least)).as_py() or 0
+    counts = {str(least.as_py()): count, _OTHER: len(present) - count}
+    return _judge_counts({name: rows for name, rows in counts.items() if rows}, None, limits)
+
+
+def judge_hours(name: str, times: pa.ChunkedArray, reference: pa.ChunkedArray, limits: Incidents) -> Verdict:
+    """`judge_clock` on a column of times."""
+    (hours, days), (reference_hours, reference_days) = _hours(times), _hours(reference)
+    return judge_clock(
+        {
+            "column": name,
+            "hours": hours,
+            "reference_hours": reference_hours,
+            "days": days,
+            "reference_days": reference_days,
+            "gain": 0.15,
+            "fit": 0.1,
+            "chance": limits.chance,
+            "min_samples": limits.min_samples,
+        }
+    )
+
+
+def newest_and_longest_gap(times: pa.ChunkedArray) -> tuple[datetime | None, float | None]:
+    """The newest time, and the longest pause between two in seconds; None for what there is not."""
+    micros = np.sort(_micros(times))
+    if len(micros) == 0:
+        return None, None
+    gap = float(np.diff(micros).max()) / 1e6 if len(micros) > 1 else None
+    return from_micros(int(micros[-1])), gap
+
+
+def _judge_counts(counts: dict[str, int], reference: dict[str, int] | None, limits: Incidents) -> Verdict:
+    return judge_labels(
+        {
+            "n": sum(counts.values()),
+            "counts": _shortened(counts, counts, _MOST_LABELS),
+            "reference": None if reference is None else _shortened(reference, counts, _MOST_LABELS),
+            "min_samples": limits.min_samples,
+            "odds": limits.odds,
+            "chance": limits.chance,
+        }
+    )
+
+
+def _populations(
+    table: pa.Table, reference: pa.Table, names: Sequence[str], limits: Incidents, *, is_asked: bool
+) -> Iterator[Verdict]:
+    for name in names:
+        # A column of many different texts says nothing of populations; counting them one by one would be slow.
+        if not is_asked and (
+            not _is_text(reference.column(name)) or pc.count_distinct(reference.column(name)).as_py() > _MOST_GROUPS
+        ):
+            continue
+        before, now = _counts(reference.column(name)), _counts(table.column(name))
+        unseen = {group: count for group, count in now.items() if group not in before}
+        vanished = {group: count for group, count in before.items() if group not in now}
+        yield judge_population(
+            {
+                "column": name,
+                "n": sum(now.values()),
+                "reference_n": sum(before.values()),
+                "unseen": _shortened(unseen, unseen, _MOST_GROUPS),
+                "vanished": _shortened(vanished, vanished, _MOST_GROUPS),
+                "unseen_limit": limits.unseen,
+                "vanished_limit": limits.vanished,
+                "min_samples": limits.min_samples,
+                "chance": limits.chance,
+            }
+        )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """Rows of each value that is there, as text; whole numbers alike however they are stored."""
+    counts: Counter[str] = Counter()
+    for entry in column.drop_null().value_counts().to_pylist():
+        value = entry["values"]
+        if value != value:
+            continue
+        is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+        counts[str(int(value) if is_whole else value)] += entry["counts"]
+    return dict(counts)
+
+
+def _shortened(counts: dict[str, int], order: dict[str, int], most: int) -> dict[str, int]:
+    """Rows of the values that are the most frequent in `order`, and of all others together."""
+    kept = set(sorted(order, key=lambda name: (-order[name], name))[:most])
+    found = {name: count for name, count in sorted(counts.items()) if name in kept or len(counts) <= most}
+    others = sum(counts.values()) - sum(found.values())
+    return {**found, _OTHER: others} if others else found
+
+
+def _hours(times: pa.ChunkedArray) -> tuple[list[int], float]:
+    """Events in each hour of the day, and the days between the first and the last."""
+    micros = _micros(times)
+    if len(micros) == 0:
+        return [0] * 24, 0.0
+    hours = np.bincount(micros % _DAY // _HOUR, minlength=24)
+    return [int(count) for count in hours], float(micros.max() - micros.min()) / _DAY
+
+
+def _micros(times: pa.ChunkedArray) -> np.ndarray:
+    plain = times.drop_null().cast(pa.timestamp("us"), safe=False) if times.type.tz is None else times.drop_null()
+    return np.asarray(plain.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64()).to_numpy())
+
+
+def _is_text(column: pa.ChunkedArray) -> bool:
+    return _is_text_type(column.type)
+
+
+def _is_text_type(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

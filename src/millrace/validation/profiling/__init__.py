@@ -1,0 +1,1 @@
+"""What a batch looks like, and the suite that follows from it."""

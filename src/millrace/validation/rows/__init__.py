@@ -1,0 +1,1 @@
+"""One row at a time: a suite compiled to a function, for requests and streams."""

@@ -1,0 +1,1 @@
+"""What the expectations ask, by the kind of rule."""

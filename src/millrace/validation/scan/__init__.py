@@ -1,0 +1,1 @@
+"""Files and frames as backends: Polars, Parquet, CSV, Arrow and Python objects."""

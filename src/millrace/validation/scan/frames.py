@@ -1,0 +1,114 @@
+"""Data frames of any kind as Arrow tables, for the validator and for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from millrace.core.errors import DataError
+from millrace.core.plugins import load_plugin
+from millrace.validation.backend import Backend
+from millrace.validation.scan.arrow_columns import ArrowColumns
+from millrace.validation.scan.files import open_files
+from millrace.validation.scan.lazy_columns import LazyColumns, SpooledColumns
+from millrace.validation.scan.object_columns import as_array, of_mapping, of_pandas
+from millrace.validation.scan.polars_backend import PolarsBackend
+
+
+def open_batch(data: Any) -> Backend:
+    """Rows in any form as a backend that rules can ask. Nothing is read that no rule asks for.
+
+    Raises
+    ------
+    DataError
+        VALID-05 for anything that is not a table; VALID-10 to VALID-13 for files that cannot be read.
+    """
+    if hasattr(data, "compute") and hasattr(data, "unsupported"):
+        backend: Backend = data
+        return backend
+    if isinstance(data, (str, Path)):
+        return PolarsBackend(open_files(Path(data)))
+    if hasattr(data, "is_sql"):
+        return _open_source(data)
+    if type(data).__module__.startswith("pyspark.sql"):
+        spark: Backend = load_plugin("batches", "spark")(data)
+        return spark
+    if isinstance(data, pl.LazyFrame):
+        return PolarsBackend(LazyColumns(data))
+    if isinstance(data, pa.RecordBatchReader):
+        return PolarsBackend(SpooledColumns(data))
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
+        return PolarsBackend(of_pandas(data))
+    if isinstance(data, pl.DataFrame) and pl.Object in data.dtypes:
+        return PolarsBackend(of_mapping({c.name: c.to_list() if c.dtype == pl.Object else c.to_arrow() for c in data}))
+    if isinstance(data, Mapping):
+        try:
+            return PolarsBackend(of_mapping(data))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                "VALID-05", f"this mapping is not a table: {error}", fix="give every column as many values"
+            ) from error
+    return PolarsBackend(ArrowColumns(to_table(data)))
+
+
+def open_within(stack: ExitStack, data: Any) -> Backend:
+    """`open_batch`; what holds a connection is closed with `stack`."""
+    backend = open_batch(data)
+    close = getattr(backend, "close", None)
+    if close is not None:
+        stack.callback(close)
+    return backend
+
+
+def _open_source(source: Any) -> Backend:
+    """A `Source`, which belongs to another room: judged where it is in a database, read where it is a file."""
+    if source.is_sql:
+        backend: Backend = load_plugin("batches", "sql")(source)
+        return backend
+    if source.frame is not None and source.columns is None:
+        return open_batch(source.frame)
+    return open_batch(load_plugin("sources", "files")(source, root=Path.cwd()))
+
+
+def to_table(data: Any) -> pa.Table:
+    """`data` (pyarrow, polars, pandas, or a mapping of columns) as a table with the same columns and rows.
+
+    A pandas column that mixes types becomes text, so that a type rule can say what is wrong with it. NaN in a pandas
+    column is missing.
+
+    Raises
+    ------
+    DataError
+        VALID-05 for anything that is not a table.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if isinstance(data, pl.LazyFrame):
+        return data.collect().to_arrow()
+    if isinstance(data, pl.DataFrame):
+        return data.to_arrow()
+    if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
+        columns = [_array(data.iloc[:, position]) for position in range(len(data.columns))]
+        return pa.Table.from_arrays(columns, names=[str(name) for name in data.columns])
+    if isinstance(data, Mapping):
+        return pa.Table.from_arrays([_array(values) for values in data.values()], names=list(map(str, data)))
+    raise DataError(
+        "VALID-05",
+        f"a {type(data).__name__} is not a table",
+        fix="give a pandas or polars DataFrame, or a pyarrow Table",
+    )
+
+
+def _array(values: Any) -> pa.Array | pa.ChunkedArray:
+    try:
+        return as_array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        # A value that is not equal to itself is NaN: missing.
+        return pa.array([None if value is None or value != value else str(value) for value in values], pa.string())

@@ -1,0 +1,1 @@
+"""Tables in a database as a backend: expressions become SQL."""
