@@ -16,6 +16,7 @@ Judge = Callable[[Mapping[str, Any]], Verdict]
 # Each room lists its rules; a rule is found by the name that stands in the record.
 _MODULES = (
     "validation.decisions",
+    "validation.release",
     "drift.decisions",
     "drift.batch_decisions",
     "gates.decisions",

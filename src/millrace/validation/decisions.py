@@ -7,8 +7,6 @@ from typing import Any
 
 from millrace.core.verdict import Outcome, Verdict
 from millrace.validation.incidents.rules import INCIDENTS
-from millrace.validation.release import RULE as RELEASE
-from millrace.validation.release import judge_release
 
 RULE = "validation.suite"
 
@@ -52,6 +50,5 @@ def _text(rule: Mapping[str, Any]) -> str:
 
 DECISIONS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {
     RULE: judge_validation,
-    RELEASE: judge_release,
     **INCIDENTS,
 }

@@ -4,7 +4,7 @@ library only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,3 +206,6 @@ def find_quarantined(entries: Iterable[Quarantined], name: str) -> Quarantined:
 def state_key(source: str, batch: str) -> str:
     """Key of a refused batch's state."""
     return f"{source}/{batch}"
+
+
+DECISIONS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {RULE: judge_release}
