@@ -38,6 +38,8 @@ def labels(counts, reference):
         ({0: 40, 1: 60}, {0: 95, 1: 5}, "fail", "the odds moved by a factor of"),
         ({0: 500, 1: 500}, {0: 480, 1: 520}, "pass", "label 1 is 50.0%"),
         ({0: 300, 1: 300, 2: 400}, {0: 500, 1: 500}, "fail", "label 2 is 40.0% of 1,000 rows and was 0.0%"),
+        # The rare class that is gone has the larger factor, and chance may have done it; not so with label b.
+        ({"a": 850, "b": 150}, {"a": 970, "b": 10, "r": 20}, "fail", "label b is 15.0% of 1,000 rows and was 1.0%"),
     ],
 )
 def test_a_label_rate_that_cannot_be_is_an_incident(counts, reference, outcome, words):
@@ -96,6 +98,7 @@ STEADY = [1000, 1010, 990, 1005, 1000, 995, 1012, 1003, 998]
         (100, STEADY, "fail", "it fell 9.98-fold"),
         (10_000, STEADY, "fail", "it rose 10-fold"),
         (0, STEADY, "fail", "nothing came"),
+        (0, [], "fail", "0 rows: nothing came"),
         (400, STEADY, "pass", "400 rows"),
         (100, STEADY[:5], "inconclusive", "5 earlier batches of the 8 needed"),
         (1100, [100 * n for n in range(1, 11)], "pass", "1,100 rows after 1,000"),  # a window that grows

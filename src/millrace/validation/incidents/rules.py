@@ -63,8 +63,10 @@ def _judge_shares(
 ) -> Verdict:
     classes = sorted({*counts, *reference})
     moves = [(*_log_odds_ratio(counts.get(c, 0), n, reference.get(c, 0), total), c) for c in classes]
-    ratio, p, label = max(moves, key=lambda move: (round(abs(move[0]), 9), move[2]))
     limit = evidence["chance"] / len(classes)
+    # A rare class moves far by chance alone: it must not stand before one that moved for sure.
+    sure = [move for move in moves if move[1] < limit]
+    ratio, p, label = max(sure or moves, key=lambda move: (round(abs(move[0]), 9), move[2]))
     share, was = counts.get(label, 0) / n, reference.get(label, 0) / total
     text = f"label {label} is {share:.1%} of {n:,} rows and was {was:.1%} of {total:,}"
     factor = math.exp(min(abs(ratio), 700.0))
@@ -104,7 +106,7 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
 
 
 def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when the number of rows fell or rose by `factor` or more, and far beyond how it moved so far.
+    """Fail when nothing came, or the number of rows fell or rose by `factor` or more, and far beyond how it moved so far.
 
     The step from the last batch is measured against the median of the earlier steps, on the log scale, in robust
     standard deviations (median absolute deviation times 1.4826, at least 0.05); the limit is 8 (1 + 8 / batches).
@@ -117,13 +119,14 @@ def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
         ``rows``; ``history``, rows of earlier batches, oldest first; ``min_history``; ``factor``.
     """
     rows, history = evidence["rows"], [count for count in evidence["history"] if count > 0]
+    if rows == 0:
+        after = f" after {history[-1]:,}" if history else ""
+        return _verdict(ROW_COUNT, "fail", f"0 rows{after}: nothing came", evidence)
     if len(history) < evidence["min_history"]:
         text = f"{len(history)} earlier batches of the {evidence['min_history']} needed"
         return _verdict(ROW_COUNT, "inconclusive", text, evidence)
     last = history[-1]
     text = f"{rows:,} rows after {last:,}"
-    if rows == 0:
-        return _verdict(ROW_COUNT, "fail", f"{text}: nothing came", evidence)
     logs = [math.log(count) for count in history]
     steps = [after - before for before, after in pairwise(logs)]
     usual = statistics.median(steps)
