@@ -18,6 +18,7 @@ from millrace.drift.columns import Column, Kind, family_of, kind_of, moments, re
 from millrace.drift.effects import bars, jensen_shannon, stability_index, tenths, wasserstein
 from millrace.drift.numeric import Gap, alike, ks_chance, ks_gap, ks_gap_to_steps, ks_p_value, steps_of
 from millrace.drift.profile import ColumnProfile, ReferenceProfile
+from millrace.drift.rates import rate_p_value
 
 _SIDES = ("reference", "current")
 
@@ -206,7 +207,11 @@ def _sayer(family: str) -> Callable[[Any], str]:
 def _test_rate(
     facts: dict[str, Any], test: str, reference: tuple[int, int], current: tuple[int, int], limits: Limits
 ) -> None:
-    """Two-proportion test of a share of rows, each given as (part, rows), where there is any such row at all."""
+    """Two-proportion test of a share of rows, each given as (part, rows), where there is any such row at all.
+
+    Exact (Fisher's, twice the smaller tail) where few rows are expected somewhere: there the normal law calls three
+    nulls among a hundred rows far rarer than they are.
+    """
     (before, n), (after, m) = reference, current
     if min(n, m) < limits.min_rows or not before + after:
         return
@@ -218,7 +223,7 @@ def _test_rate(
         {
             "test": test,
             "statistic": z,
-            "p_value": math.erfc(abs(z) / math.sqrt(2)),
+            "p_value": rate_p_value(before, n, after, m),
             "effect": abs(difference),
             # Hoeffding's bound for a difference this large without drift.
             "chance": min(1.0, 2 * math.exp(-2 * limits.rate_effect**2 * n * m / (n + m))),

@@ -106,7 +106,7 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
 
 
 def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when nothing came, or the number of rows fell or rose by `factor` or more, and far beyond how it moved so far.
+    """Fail when nothing came, or the rows fell or rose by `factor` or more, and far beyond how they moved so far.
 
     The step from the last batch is measured against the median of the earlier steps, on the log scale, in robust
     standard deviations (median absolute deviation times 1.4826, at least 0.05); the limit is 8 (1 + 8 / batches).
