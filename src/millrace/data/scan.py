@@ -105,7 +105,7 @@ class _Part:
 
     file: Path
     names: frozenset[str]
-    partition: dict[str, str]
+    partition: dict[str, str | None]
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,21 @@ import pyarrow as pa
 from millrace.core.errors import DataError, did_you_mean
 from millrace.data.source import Source
 
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
-def partition_of(file: Path, folder: Path) -> dict[str, str]:
-    """The parts ``name=value`` of the path below `folder`; none when `folder` is the file itself."""
+
+def partition_of(file: Path, folder: Path) -> dict[str, str | None]:
+    """The parts ``name=value`` of the path below `folder`; none when `folder` is the file itself.
+
+    A value is None where the writer had none, for which Hive, Spark and Arrow write ``__HIVE_DEFAULT_PARTITION__``.
+    """
     if file == folder:
         return {}
     pairs = (part.partition("=") for part in file.relative_to(folder).parts[:-1])
-    return {name: unquote(value) for name, sign, value in pairs if sign}
+    return {name: None if value == _NO_VALUE else unquote(value) for name, sign, value in pairs if sign}
 
 
-def with_partition(table: pa.Table, partition: dict[str, str]) -> pa.Table:
+def with_partition(table: pa.Table, partition: dict[str, str | None]) -> pa.Table:
     """`table` with the parts of its path as columns, where it has none of that name."""
     for name, value in partition.items():
         if name not in table.column_names:

@@ -135,6 +135,16 @@ def test_every_damaged_file_of_a_folder_is_named(tmp_path):
     assert [finding.code for finding in error.findings] == ["DATA-04", "DATA-05"]
 
 
+def test_a_partition_without_a_value_is_null(tmp_path):
+    for name in ("day=1", "day=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"x": [1]}), tmp_path / name / "rows.parquet")
+
+    table = read_source(Source("s", str(tmp_path)), root=tmp_path)
+
+    assert sorted(table["day"].to_pylist(), key=str) == ["1", None]
+
+
 def test_partitions_of_another_type_do_not_fit_together(tmp_path):
     pq.write_table(pa.table({"age": [1]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"age": ["25 years"]}), tmp_path / "b.parquet")

@@ -99,6 +99,17 @@ def test_a_part_of_the_path_is_a_column_of_text(tmp_path):
     assert result.result["partial_unexpected_index_list"][0] == 35
 
 
+def test_a_part_of_the_path_without_a_value_is_missing(tmp_path):
+    folder = partition(tmp_path / "parts")
+    (folder / "part=1").rename(folder / "part=__HIVE_DEFAULT_PARTITION__")
+    rules = Suite("one").expect_column_values_to_not_be_null("part").expect_column_values_to_be_in_set("part", ["0"])
+
+    present, known = validate(folder, rules).results
+
+    assert (present.success, present.result["unexpected_count"]) == (False, 25)
+    assert (known.result["missing_count"], known.result["unexpected_count"]) == (25, 25)
+
+
 def test_a_column_that_is_whole_in_one_file_and_not_in_another_is_of_numbers(tmp_path):
     pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"y": ["new"], "x": [2.5]}), tmp_path / "b.parquet")

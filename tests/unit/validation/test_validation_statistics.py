@@ -121,6 +121,33 @@ def test_files_without_statistics_and_with_nested_columns_are_read(tmp_path):
         assert result.success, result.explain()
 
 
+def test_a_column_without_values_repeats_them(tmp_path):
+    table = pa.table({"n": pa.array([None] * 4, pa.int64())})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    rules = Suite("one").expect_compound_columns_to_be_unique(["n"], ignore_row_if="never")
+
+    found, expected = validate(tmp_path / "rows.parquet", rules), validate(table, rules)
+
+    assert [one.result["unexpected_count"] for one in (*found.results, *expected.results)] == [4, 4]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.timestamp("ms", "UTC")])
+def test_times_beyond_the_years_of_python_are_left_to_the_scan(kind, tmp_path):
+    table = pa.table({"at": pa.array([0, 10**15 if kind.unit == "ms" else 10**18], pa.int64()).cast(kind)})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    rules = (
+        Suite("one")
+        .expect_column_values_to_be_between("at", "1960-01-01", "2000-01-01", mostly=0.5)
+        .expect_column_values_to_not_be_null("at")
+        .expect_column_max_to_be_between("at", "1960-01-01")
+    )
+
+    result = validate(tmp_path / "rows.parquet", rules, result_format="BOOLEAN_ONLY")
+
+    assert [one.success for one in result.results] == [True, True, False]
+    assert result.results[2].problem
+
+
 NUMBERS = st.lists(st.none() | st.integers(-5, 5), min_size=1, max_size=12)
 BOUND = st.integers(-6, 6) | st.sampled_from([-2.5, 0.5, 2.0, math.inf, -math.inf])
 

@@ -19,6 +19,8 @@ from millrace.validation.scan.parquet_statistics import FooterStatistics
 from millrace.validation.scan.polars_backend import label_of, plain_values
 from millrace.validation.scan.python_rows import MixedValues
 
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
 
 class ParquetColumns:
     """Parquet files as `polars_backend.Columns`; several files are one batch, one after another.
@@ -27,7 +29,8 @@ class ParquetColumns:
     ----------
     files : sequence of Path
     root : Path
-        The folder they are below; parts ``name=value`` of a path below it are columns of text.
+        The folder they are below; parts ``name=value`` of a path below it are columns of text, missing where a
+        writer stands ``__HIVE_DEFAULT_PARTITION__`` for it.
 
     Raises
     ------
@@ -78,7 +81,7 @@ class ParquetColumns:
         raise_all(findings)
 
     def _selected(
-        self, scan: pl.LazyFrame, names: Sequence[str], partition: Mapping[str, str], own: pa.Schema
+        self, scan: pl.LazyFrame, names: Sequence[str], partition: Mapping[str, str | None], own: pa.Schema
     ) -> pl.LazyFrame:
         types = scan.collect_schema()
         columns = []
@@ -116,7 +119,9 @@ def _footers(files: Sequence[Path]) -> list[pq.FileMetaData]:
     return found
 
 
-def _one_schema(files: Sequence[Path], own: Sequence[pa.Schema], partitions: Sequence[Mapping[str, str]]) -> pa.Schema:
+def _one_schema(
+    files: Sequence[Path], own: Sequence[pa.Schema], partitions: Sequence[Mapping[str, str | None]]
+) -> pa.Schema:
     schemas = []
     for schema, partition in zip(own, partitions, strict=True):
         extra = [pa.field(name, pa.string()) for name in partition if name not in schema.names]
@@ -135,11 +140,11 @@ def _one_schema(files: Sequence[Path], own: Sequence[pa.Schema], partitions: Seq
         ) from error
 
 
-def _partition(file: Path, root: Path) -> dict[str, str]:
+def _partition(file: Path, root: Path) -> dict[str, str | None]:
     if file == root or root not in file.parents:
         return {}
     pairs = (part.partition("=") for part in file.relative_to(root).parts[:-1])
-    return {name: unquote(value) for name, sign, value in pairs if sign}
+    return {name: None if value == _NO_VALUE else unquote(value) for name, sign, value in pairs if sign}
 
 
 def damaged(file: Path, error: BaseException) -> DataError:

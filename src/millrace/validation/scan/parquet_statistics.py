@@ -18,6 +18,7 @@ from pyarrow import types
 
 from millrace.validation.expression import ROWS, Expr
 
+_OF_THE_MISSING = {"is_missing", "repeated"}  # true of a row without a value, too
 _SPAN = 10_000  # whole numbers between two bounds that are looked up in a set one by one
 _Always = Literal["always", "never"]
 
@@ -110,7 +111,10 @@ def _group(group: pq.RowGroupMetaData, place: int, kind: pa.DataType) -> _Group 
         return None
     if not (_is_certain(kind) and statistics.has_min_max):
         return _Group(group.num_rows, statistics.null_count)
-    return _Group(group.num_rows, statistics.null_count, statistics.min, statistics.max)
+    try:
+        return _Group(group.num_rows, statistics.null_count, statistics.min, statistics.max)
+    except (OverflowError, ValueError):  # days and times beyond the years that Python's have
+        return _Group(group.num_rows, statistics.null_count)
 
 
 def _count(truth: Expr, groups: Sequence[_Group]) -> tuple[bool, Any]:
@@ -125,7 +129,7 @@ def _count(truth: Expr, groups: Sequence[_Group]) -> tuple[bool, Any]:
         if truth.op == "not" and truth.args[0].op == "is_missing" and truth.args[0].args[0].op == "column":
             total += group.rows - group.nulls
             continue
-        if group.is_open or "is_missing" in truth.operations():
+        if group.is_open or _OF_THE_MISSING & truth.operations():
             return False, None
         verdict = "never" if group.low is None else _over(truth, group)
         if verdict is None:
