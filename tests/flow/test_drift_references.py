@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from millrace.core.clock import ManualClock, to_text
@@ -10,7 +11,7 @@ from millrace.core.records import Prediction
 from millrace.flow import references
 from millrace.flow.decisions import all_rules
 from millrace.flow.lifecycle import TRAIN
-from millrace.flow.observe import Observer
+from millrace.flow.observe import Observer, _as_reference
 from millrace.flow.produce import to_rows
 from millrace.flow.project import load_project
 from millrace.flow.runner import Runner
@@ -99,6 +100,35 @@ def test_the_estimate_is_held_against_the_models_own_limit(wiring):
 
     assert estimated.evidence["metrics"]["accuracy"]["limit"] == 0.6
     assert 0.6 < estimated.evidence["metrics"]["accuracy"]["value"] < 0.95
+
+
+def test_a_number_that_the_columns_type_cannot_hold_is_compared_all_the_same(wiring):
+    answer(wiring, lambda row: {**row, "items": 10**30 if row["amount"] > 60 else row["items"]})
+
+    seen = look(wiring, columns=STEADY)
+
+    assert outcomes(seen)["monitor.drift"] == "fail"
+    assert seen.facts["drifted"] == ["items"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "becomes"),
+    [
+        ([1.0, None], pa.int64(), pa.int64()),
+        ([300.0, 2.0], pa.int8(), pa.float64()),
+        ([float("nan"), 2.0], pa.int64(), pa.float64()),
+        ([1e30, 2.0], pa.int64(), pa.float64()),
+        ([1.5, None], pa.decimal128(10, 2), pa.float64()),
+        ([1, 2.5], pa.float32(), pa.float32()),
+        ([1.0, 0.0], pa.bool_(), pa.bool_()),
+        (["a", None], pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int32(), pa.string())),
+    ],
+)
+def test_logged_values_stand_under_a_type_that_holds_them(values, kind, becomes):
+    found = _as_reference(values, kind)
+
+    assert found.type == becomes
+    assert len(found) == 2
 
 
 def test_the_training_rows_are_read_once(wiring, monkeypatch):

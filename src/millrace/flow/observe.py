@@ -208,8 +208,7 @@ class Observer:
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
         arrays = []
         for name, values in zip(names, columns, strict=True):
-            kind = reference.sample.schema.field(name).type
-            arrays.append(pa.array(_fit(values, kind), kind))
+            arrays.append(_as_reference(values, reference.sample.schema.field(name).type))
         return pa.table(arrays, names=names)
 
     def _label_shares(self, model: Model, version: ModelVersion) -> Mapping[str, float] | None:
@@ -247,12 +246,22 @@ def _comparable(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(float(value) if isinstance(value, int | float) else value for value in values)
 
 
-def _fit(values: Sequence[Any], kind: Any) -> list[Any]:
-    """Logged values as the reference's type: the log keeps what the model saw, and it saw whole numbers as floats."""
+def _as_reference(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Logged values as the reference's type: the log keeps what the model saw, and it saw whole numbers as floats.
+
+    Numbers that have no place in that type, such as one sent beyond its range, stay floats: drift compares them too.
+    """
     import pyarrow as pa
 
-    if kind is not None and pa.types.is_integer(kind):
-        return [None if value is None else int(value) for value in values]
-    if kind is not None and pa.types.is_boolean(kind):
-        return [None if value is None else bool(value) for value in values]
-    return list(values)
+    if pa.types.is_boolean(kind):
+        values = [None if value is None else bool(value) for value in values]
+    if pa.types.is_integer(kind):
+        try:
+            return pa.array([None if value is None else int(value) for value in values], kind)
+        except (pa.ArrowInvalid, OverflowError, ValueError):  # beyond its range, or no whole number at all
+            kind = pa.float64()
+    if pa.types.is_decimal(kind):
+        kind = pa.float64()
+    if pa.types.is_floating(kind):
+        values = [None if value is None else float(value) for value in values]
+    return pa.array(values, kind)
