@@ -170,6 +170,23 @@ def test_the_commands_say_what_a_release_covers(folder, capsys):
     assert "covered   amount: values between 0 and 10,000" in shown
 
 
+def test_releasing_a_batch_that_a_run_took_says_that_nothing_waits(folder, capsys):
+    from millrace.cli.main import main
+
+    spoil(folder)
+    _, _, blocked = prepare(folder)
+    words = ["data", "release", blocked["digest"][:10], "--reason", "checked", "--project", str(folder)]
+    main(words)
+    prepare(folder, at=NOW + timedelta(minutes=1))
+    capsys.readouterr()
+
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("was released before")
+    assert "nothing waits: run " in told
+    assert "learns from" not in told
+
+
 @pytest.mark.parametrize(("severity", "told"), [("warning", 1), ("info", 0)])
 def test_a_warning_is_told_and_an_info_only_recorded(folder, severity, told):
     path = folder / "suites" / "orders.json"

@@ -75,6 +75,9 @@ def release(options: argparse.Namespace) -> int:
 
 
 def _next(found: Quarantined) -> str:
+    if found.status in ("used", "passed over"):
+        what = f"run {found.facts['run']} took it" if found.status == "used" else "a batch released later was taken"
+        return f"nothing waits: {what}; met again, it is let through"
     if found.facts.get("snapshot") is not None:
         return f"millrace run {found.facts['model']} learns from exactly these {found.rows:,} rows, once"
     return f"millrace run {found.facts.get('model') or ''} accepts the source while it still has exactly these rows"
