@@ -77,21 +77,35 @@ def in_duckdb(
     import duckdb
 
     cursor = connection.cursor()
+    try:
+        return _opened(cursor, query, table, columns, before)
+    except duckdb.Error as error:
+        cursor.close()
+        raise DataError(
+            "DATA-10", f"DuckDB refused: {_first_line(error)}", fix="check the table or the query"
+        ) from error
+    except DataError:
+        cursor.close()
+        raise
+
+
+def _opened(
+    cursor: Any,
+    query: str | None,
+    table: str | None,
+    columns: Mapping[str, str] | Sequence[str] | None,
+    before: tuple[str, datetime] | None,
+) -> SqlBackend:
     schema, _, bare = (table or "").rpartition(".")
     relation = (
         f"({(query or '').strip().rstrip(';')}\n) AS millrace_query"
         if table is None
         else ".".join(DUCKDB.quoted(part) for part in (schema, bare) if part)
     )
-    try:
-        cursor.execute("BEGIN TRANSACTION READ ONLY")  # one state of the data for all queries
-        described = cursor.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-        schema_found = cursor.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
-        order = "rowid" if table is not None and _has_rowid(cursor, relation) else None
-    except duckdb.Error as error:
-        raise DataError(
-            "DATA-10", f"DuckDB refused: {_first_line(error)}", fix="check the table or the query"
-        ) from error
+    cursor.execute("BEGIN TRANSACTION READ ONLY")  # one state of the data for all queries
+    described = cursor.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    schema_found = cursor.sql(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema
+    order = "rowid" if table is not None and _has_rowid(cursor, relation) else None
     found = [_column(entry[0], entry[1], schema_found.field(place).type) for place, entry in enumerate(described)]
     if before is not None:
         relation, order = until(DUCKDB, relation, order, found, *before)
@@ -109,7 +123,10 @@ class DuckDatabase:
         import duckdb
 
         try:
-            found = self._cursor.execute(text, list(values))
+            statements = self._cursor.extract_statements(text)
+            if len(statements) != 1:
+                raise CannotCheck(f"DuckDB is asked one SELECT at a time, not {len(statements)} statements")
+            found = self._cursor.execute(statements[0], list(values))
             while rows := found.fetchmany(_MANY):
                 yield from rows
         except duckdb.Error as error:

@@ -68,3 +68,14 @@ class Queried(Protocol):
         ``{batch}`` in `text` stands for the batch, doubled braces for braces. Raises CannotCheck when it is refused.
         """
         ...
+
+
+def query_on(text: str, batch: str) -> str:
+    """A rule's query, with the batch's name `batch` where ``{batch}`` stands and without the semicolon at its end.
+
+    Raises CannotCheck when other braces are in it.
+    """
+    try:
+        return text.format(batch=batch).strip().rstrip(";")
+    except (AttributeError, LookupError, ValueError) as error:
+        raise CannotCheck(f"the query {text!r} has a brace that is no {{batch}}; double those of SQL") from error

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import duckdb
 import polars as pl
+import psycopg
 import pyarrow as pa
 import pytest
 
@@ -57,6 +58,7 @@ def test_what_is_found_is_shown_and_said():
         ("SELECT * FROM elsewhere", "the query is refused"),
         ("SELECT '{a}' FROM {batch}", "double those of SQL"),
         ("SELECT '{' FROM {batch}", "double those of SQL"),
+        ("SELECT '{batch.a}' FROM {batch}", "double those of SQL"),
     ],
 )
 def test_a_query_that_does_not_run_is_no_pass(query, words):
@@ -128,6 +130,13 @@ def test_a_table_that_is_not_given_is_named():
     assert "there is no table 'other' to compare with: did you mean 'others'?" in result.problem
 
 
+def test_a_table_that_cannot_be_read_is_told(tmp_path):
+    result = compared("SELECT id FROM {batch}", "SELECT key FROM {batch}", tables={"other": tmp_path / "none.parquet"})
+
+    assert not result.success
+    assert "the table 'other' cannot be read: there is no file 'none.parquet'" in result.problem
+
+
 def sqlite_batch(folder):
     path = folder / "rows.db"
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -149,6 +158,7 @@ def test_queries_run_in_the_database_that_holds_the_rows_and_only_read(opened, t
         .unexpected_rows_expectation("SELECT id, s AS name FROM {batch} b WHERE s LIKE '50%' OR '?' = '!'")
         .unexpected_rows_expectation("SELECT a.id FROM {batch} a JOIN {batch} b ON a.id = b.id + 99")
         .unexpected_rows_expectation("DELETE FROM t")
+        .unexpected_rows_expectation("SELECT id FROM {batch} WHERE id > 99 -- no such row")
         .unexpected_rows_expectation("SELECT nope FROM {batch}")
         .expect_query_results_to_match_comparison("SELECT id FROM {batch}", "other", "SELECT k FROM {batch}")
         .expect_table_row_count_to_equal(3)
@@ -156,7 +166,39 @@ def test_queries_run_in_the_database_that_holds_the_rows_and_only_read(opened, t
 
     results = validate(opened(tmp_path), suite, tables={"other": {"k": [3, 2, 1]}}).results
 
-    assert [result.success for result in results] == [False, True, False, False, True, True]
+    assert [result.success for result in results] == [False, True, False, True, False, True, True]
     assert results[0].result["details"] == {"unexpected_rows": [{"id": 2, "name": "50%"}]}
     assert "refused" in results[2].problem
-    assert "nope" in results[3].problem
+    assert "nope" in results[4].problem
+
+
+SEVERAL = (
+    "SELECT 1) AS q; COMMIT; DROP TABLE t; --",
+    "SELECT 1) AS q; COMMIT; DROP TABLE t; SELECT 1 FROM (SELECT 1",
+    "SELECT 1) AS q; COMMIT; DROP TABLE t; SELECT 1 WHERE 1 IN (SELECT 1",
+)
+
+
+def test_several_statements_are_refused_by_duckdb():
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE t AS SELECT 1 AS id")
+
+    for text in SEVERAL:
+        results = validate(in_duckdb(connection, table="t"), Suite("one").unexpected_rows_expectation(text)).results
+        assert "refused" in results[0].problem or "one SELECT at a time" in results[0].problem
+
+    assert connection.execute("SELECT count(*) FROM t").fetchall() == [(1,)]
+
+
+def test_several_statements_are_refused_by_postgres(postgres_server, place):
+    with psycopg.connect(postgres_server.url) as connection:
+        connection.execute(f'CREATE TABLE "{place}" AS SELECT 1 AS id')
+    url = postgres_server.url.replace("postgresql", "postgresql+psycopg")
+
+    for text in SEVERAL:
+        suite = Suite("one").unexpected_rows_expectation(text.replace("TABLE t", f'TABLE "{place}"'))
+        results = validate(open_sql(url, table=place), suite).results
+        assert "refused" in results[0].problem
+
+    with psycopg.connect(postgres_server.url) as connection:
+        assert connection.execute(f'SELECT count(*) FROM "{place}"').fetchall() == [(1,)]

@@ -243,6 +243,13 @@ def test_json_schemas():
     assert "json_schema is no JSON schema" in wrong.problem
 
 
+def test_a_schema_that_refers_to_itself_without_end_gives_no_answer():
+    result = run("column_values_to_match_json_schema", "json", {"$ref": "#"})
+
+    assert not result.success
+    assert "refers to itself without end" in result.problem
+
+
 def test_a_schema_that_refers_to_an_address_is_not_fetched():
     result = run("column_values_to_match_json_schema", "json", {"$ref": "http://127.0.0.1:9/schema.json"})
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from millrace.core.errors import did_you_mean
+from millrace.core.errors import MillraceError, did_you_mean
 from millrace.validation.backend import Backend, Queried
 from millrace.validation.batch import Batch, CannotCheck
 from millrace.validation.check import Check, Finding, Values
@@ -42,7 +42,11 @@ def query_results_match(batch: Batch, kwargs: Kwargs) -> Check:
 
     def finish(_: Values) -> Finding:
         found = base.query(kwargs["base_query"], limit=_COMPARED)[1]
-        wanted = _queried(batch.backend_of[name]()).query(kwargs["comparison_query"], limit=_COMPARED)[1]
+        try:
+            other = batch.backend_of[name]()
+        except MillraceError as error:
+            raise CannotCheck(f"the table '{name}' cannot be read: {error.what}") from error
+        wanted = _queried(other).query(kwargs["comparison_query"], limit=_COMPARED)[1]
         return _judged(found, wanted, 1.0 if kwargs.get("mostly") is None else float(kwargs["mostly"]))
 
     return Check(finish)

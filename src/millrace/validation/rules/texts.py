@@ -172,6 +172,8 @@ def _schema_test(schema: Mapping[str, Any]) -> Predicate:
             return bool(validator.is_valid(value))
         except Unresolvable as error:
             raise ValueError(f"the JSON schema refers to what is not in it: {error}") from error
+        except RecursionError as error:
+            raise ValueError("the JSON schema refers to itself without end") from error
 
     return Predicate(("JSON schema", json.dumps(schema, sort_keys=True, default=repr)), is_valid)
 

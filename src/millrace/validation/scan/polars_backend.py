@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import types
 
-from millrace.validation.backend import CannotCheck, Scopes
+from millrace.validation.backend import CannotCheck, Scopes, query_on
 from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
 from millrace.validation.scan.polars_figures import compile_figure, decoded, is_far, python_value, spread_around
 from millrace.validation.scan.polars_keys import DenseSet, count_distinct, count_repeated, is_large, repeated_rows
@@ -142,10 +142,7 @@ class PolarsBackend:
         return tuple(decoded(expr, value, self._columns.mixed) for expr, value in zip(shown, values, strict=True))
 
     def query(self, text: str, *, limit: int) -> tuple[int, list[dict[str, Any]]]:
-        try:
-            asked = text.format(batch="batch").strip().rstrip(";")
-        except (KeyError, IndexError, ValueError) as error:
-            raise CannotCheck(f"the query {text!r} has a brace that is no {{batch}}; double those of SQL") from error
+        asked = query_on(text, "batch")
         names = list(self.names)
         if len(set(names)) < len(names):
             raise CannotCheck("two columns of one name cannot be queried")

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from millrace.validation.backend import CannotCheck, Scopes
+from millrace.validation.backend import CannotCheck, Scopes, query_on
 from millrace.validation.expression import Expr, Predicate, count_if, is_present
-from millrace.validation.sql.dialects import Dialect
+from millrace.validation.sql.dialects import PARAMETER, Dialect
 from millrace.validation.sql.figures import (
     OWN_QUERY,
     SqlFigure,
@@ -171,17 +171,16 @@ class SqlBackend:
 
     def query(self, text: str, *, limit: int) -> tuple[int, list[dict[str, Any]]]:
         """How many rows a SELECT on the batch, ``{batch}`` in `text`, gives, and the first `limit` of them."""
-        try:
-            asked = text.format(batch=ROWS_NAME).strip().rstrip(";")
-        except (KeyError, IndexError, ValueError) as error:
-            raise CannotCheck(f"the query {text!r} has a brace that is no {{batch}}; double those of SQL") from error
-        # A query in parentheses can only read.
+        # On a line of its own it may end in a comment.
+        asked = f"FROM (\n{query_on(text, ROWS_NAME)}\n) AS q"
         source = Sql(f"SELECT * FROM {self._relation}")
-        ((count, *_),) = self._run(source, f"SELECT count(*) FROM ({asked}) AS q", ())
-        rows = self._run(source, f"SELECT * FROM ({asked}) AS q LIMIT {limit}", ())
+        # One SELECT can only read. With a value bound, no driver takes several statements at once.
+        bound, is_one = (1,), f"WHERE {PARAMETER} = 1"
+        ((count, *_),) = self._run(source, f"SELECT count(*) {asked} {is_one}", bound)
+        rows = self._run(source, f"SELECT * {asked} {is_one} LIMIT {limit}", bound)
         found = [tuple(row) for row in rows]
         names = self._database.columns_of(
-            self._dialect.written(f"WITH {ROWS_NAME} AS ({source.text}) SELECT * FROM ({asked}) AS q LIMIT 0")
+            self._dialect.written(f"WITH {ROWS_NAME} AS ({source.text}) SELECT * {asked} LIMIT 0")
         )
         return int(count), [dict(zip(names, row, strict=True)) for row in found]
 
