@@ -9,7 +9,7 @@ import pytest
 
 from millrace.core.errors import MillraceError, ProjectError
 from millrace.validation.decisions import DECISIONS
-from millrace.validation.incidents.evidence import compare_batches, judge_amounts, judge_hours
+from millrace.validation.incidents.evidence import compare_batches, judge_amounts, judge_classes, judge_hours
 from millrace.validation.incidents.limits import DEFAULT, Incidents
 from millrace.validation.incidents.rules import judge_labels, judge_population, judge_row_count, judge_stale
 
@@ -246,3 +246,31 @@ def test_numbers_as_labels_are_only_judged_for_being_all_the_same():
 
     assert judge_amounts(spread, DEFAULT).is_pass
     assert judge_amounts(same, DEFAULT).reason == "all 200 labels are 7.25: the label feed looks broken"
+
+
+def test_rows_without_any_label_are_a_broken_feed_and_nan_is_no_label():
+    none = pa.chunked_array([pa.array([None] * 200, pa.int64())])
+    nan = pa.chunked_array([[float("nan")] * 200])
+    one = pa.chunked_array([[float("nan")] * 100 + [7.25] * 100])
+
+    for verdict in (judge_classes(none, None, DEFAULT), judge_amounts(nan, DEFAULT), judge_classes(nan, None, DEFAULT)):
+        assert verdict.is_fail
+        assert verdict.reason == "none of the 200 rows has a label: the label feed looks broken"
+    assert judge_amounts(one, DEFAULT).reason == "all 100 labels are 7.25: the label feed looks broken"
+    assert judge_classes(none[:30], None, DEFAULT).outcome == "inconclusive"
+
+
+def test_rows_that_name_no_group_are_a_group_and_filling_them_in_is_no_incident():
+    def batch(missing):
+        return pa.table({"country": [None if n < missing else "DE" for n in range(1000)]})
+
+    def found(now, before):
+        (verdict,) = compare_batches(batch(now), batch(before), DEFAULT)
+        return verdict
+
+    assert found(1000, 0).is_fail
+    assert "of groups the reference never held ((missing))" in found(400, 0).reason
+    assert found(1000, 10).is_fail
+    assert found(100, 0).is_pass
+    assert found(300, 290).is_pass
+    assert found(0, 900).is_pass

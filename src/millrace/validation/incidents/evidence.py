@@ -18,6 +18,7 @@ from millrace.validation.incidents.rules import judge_clock, judge_labels, judge
 _MOST_GROUPS = 50
 _MOST_LABELS = 200
 _OTHER = "(other)"
+_MISSING = "(missing)"
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
@@ -67,16 +68,18 @@ def compared_columns(schema: pa.Schema, limits: Incidents, *, label: str | None 
 def judge_classes(column: pa.ChunkedArray, reference: pa.ChunkedArray | None, limits: Incidents) -> Verdict:
     """`judge_labels` on classes."""
     counts = _counts(column)
-    return _judge_counts(counts, None if reference is None else _counts(reference), limits)
+    return _judge_counts(counts, len(column), None if reference is None else _counts(reference), limits)
 
 
 def judge_amounts(column: pa.ChunkedArray, limits: Incidents) -> Verdict:
     """`judge_labels` on numbers: only "all the same" is told, how they are spread is the drift room's matter."""
     present = column.drop_null()
+    if pa.types.is_floating(present.type):
+        present = present.filter(pc.invert(pc.is_nan(present)))
     least = pc.min(present)
     count = pc.sum(pc.equal(present, least)).as_py() or 0
     counts = {str(least.as_py()): count, _OTHER: len(present) - count}
-    return _judge_counts({name: rows for name, rows in counts.items() if rows}, None, limits)
+    return _judge_counts({name: rows for name, rows in counts.items() if rows}, len(column), None, limits)
 
 
 def judge_hours(name: str, times: pa.ChunkedArray, reference: pa.ChunkedArray, limits: Incidents) -> Verdict:
@@ -106,10 +109,12 @@ def newest_and_longest_gap(times: pa.ChunkedArray) -> tuple[datetime | None, flo
     return from_micros(int(micros[-1])), gap
 
 
-def _judge_counts(counts: dict[str, int], reference: dict[str, int] | None, limits: Incidents) -> Verdict:
+def _judge_counts(counts: dict[str, int], rows: int, reference: dict[str, int] | None, limits: Incidents) -> Verdict:
+    n = sum(counts.values())
     return judge_labels(
         {
-            "n": sum(counts.values()),
+            "n": n,
+            "missing": rows - n,
             "counts": _shortened(counts, counts, _MOST_LABELS),
             "reference": None if reference is None else _shortened(reference, counts, _MOST_LABELS),
             "min_samples": limits.min_samples,
@@ -128,9 +133,10 @@ def _populations(
             not _is_text(reference.column(name)) or pc.count_distinct(reference.column(name)).as_py() > _MOST_GROUPS
         ):
             continue
-        before, now = _counts(reference.column(name)), _counts(table.column(name))
+        before, now = _groups(reference.column(name)), _groups(table.column(name))
         unseen = {group: count for group, count in now.items() if group not in before}
-        vanished = {group: count for group, count in before.items() if group not in now}
+        # A column that was filled in at last lost no population.
+        vanished = {group: count for group, count in before.items() if group not in now and group != _MISSING}
         yield judge_population(
             {
                 "column": name,
@@ -156,6 +162,13 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
         is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
         counts[str(int(value) if is_whole else value)] += entry["counts"]
     return dict(counts)
+
+
+def _groups(column: pa.ChunkedArray) -> dict[str, int]:
+    """Rows of each group; those that say none are a group of their own."""
+    counts = _counts(column)
+    missing = len(column) - sum(counts.values())
+    return {**counts, _MISSING: missing} if missing else counts
 
 
 def _shortened(counts: dict[str, int], order: dict[str, int], most: int) -> dict[str, int]:

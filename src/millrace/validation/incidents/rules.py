@@ -28,7 +28,7 @@ _LEAST_DAYS = 2.0
 
 
 def judge_labels(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when all labels are one, or a class's share moved further than labels do.
+    """Fail when no label came, all labels are one, or a class's share moved further than labels do.
 
     One label only: unless the reference's share of it makes that likely. A move: the odds of a class changed by
     `odds` or more, and two samples of one share would differ so much with a probability below `chance` (Wald's test
@@ -37,10 +37,14 @@ def judge_labels(evidence: Mapping[str, Any]) -> Verdict:
     Parameters
     ----------
     evidence : mapping
-        ``n``, ``counts`` (label as text to rows), ``reference`` (the same of the reference, or None), ``min_samples``,
-        ``odds``, ``chance``.
+        ``n``, ``missing`` (rows without a label), ``counts`` (label as text to rows), ``reference`` (the same of the
+        reference, or None), ``min_samples``, ``odds``, ``chance``.
     """
     counts, reference, n = evidence["counts"], evidence["reference"], evidence["n"]
+    missing = evidence.get("missing", 0)
+    if n == 0 and missing >= evidence["min_samples"]:
+        text = f"none of the {missing:,} rows has a label: the label feed looks broken"
+        return _verdict(LABELS, "fail", text, evidence)
     if n < evidence["min_samples"]:
         return _verdict(LABELS, "inconclusive", f"{n} labels of the {evidence['min_samples']} needed", evidence)
     total = sum(reference.values()) if reference else 0
