@@ -247,6 +247,35 @@ def test_a_source_learns_its_own_habit_and_a_collapse_or_silence_is_seen(folder)
     assert "rows after 480: it fell" in facts["orders"]["reason"]
 
 
+def test_a_source_of_features_learns_its_habit_too(folder):
+    edit(folder, 'holdout="random")', 'holdout="random", window="10d")')
+    log = 'log = mr.Source("log", "data/log.csv", event_time="ts", delay="1h", incidents=mr.Incidents())\n'
+    edit(folder, 'customer = mr.Entity("customer"', f'{log}customer = mr.Entity("customer"')
+    edit(folder, "source=orders,", "source=log,")
+    source = folder / "data" / "log.csv"
+    lines = (folder / "data" / "orders.csv").read_text().splitlines(keepends=True)
+    source.write_text("".join(lines))
+    for day in range(9):
+        judged, facts, _ = prepare(folder, at=NOW - timedelta(days=10 - day))
+        assert judged.status == "succeeded"
+    assert [(found["rule"], found["outcome"]) for found in facts["log"]["incidents"]] == [
+        ("validation.row_count_incident", "pass"),
+        ("validation.stale_incident", "pass"),
+    ]
+
+    source.write_text("".join(line for number, line in enumerate(lines) if number % 20 == 0))
+    fewer, facts, _ = prepare(folder)
+    assert fewer.status == "refused"
+    assert "it fell" in facts["log"]["reason"]
+    again, _, _ = prepare(folder, at=NOW + timedelta(minutes=1))
+    assert again.status == "refused"  # a refused batch is no part of the habit
+
+    source.write_text(lines[0])
+    empty, facts, _ = prepare(folder)
+    assert empty.status == "refused"
+    assert "nothing came" in facts["log"]["reason"]
+
+
 def test_another_population_than_the_champions_is_kept_back(shop):
     edit(shop, 'delay="1h", suite', 'delay="1h", incidents=mr.Incidents(groups="customer"), suite')
     rows = make_rows(seed=8)

@@ -77,6 +77,21 @@ def _against_champion(wiring: Wiring, model: Model, table: pa.Table, limits: Inc
     return found
 
 
+def keep_count(wiring: Wiring, source: Source, table: pa.Table, *, as_of: datetime, run: str) -> None:
+    """Put a sound batch of a source of features into its history; its rows are kept nowhere, so there is no snapshot.
+
+    The event is ``batch_fit``. Batches of as many rows up to the same moment are one.
+    """
+    from millrace.validation.incidents.evidence import newest_and_longest_gap
+
+    newest = None
+    if source.event_time is not None and source.event_time in table.column_names:
+        newest = newest_and_longest_gap(table.column(source.event_time))[0]
+    end = None if newest is None else to_text(newest)
+    body = {"rows": table.num_rows, "end": end, "at": to_text(as_of)}
+    wiring.ledger.append("batch_fit", source.name, body, key=f"batch_fit:{source.name}:{end or run}:{table.num_rows}")
+
+
 def _history(wiring: Wiring, source: str, digest: str | None) -> list[dict[str, Any]]:
     """Earlier batches that were not refused: rows, last time, and when they were taken."""
     refused = {
@@ -84,11 +99,11 @@ def _history(wiring: Wiring, source: str, digest: str | None) -> list[dict[str, 
         for entry in list_quarantined(wiring.ledger)
         if entry.source == source and entry.status not in ("released", "used")
     }
-    events = wiring.ledger.events("snapshot", source, last=_LAST)
+    events = [event for kind in ("snapshot", "batch_fit") for event in wiring.ledger.events(kind, source, last=_LAST)]
     return [
-        {"rows": event.body["rows"], "end": event.body["end"], "at": event.at}
-        for event in events
-        if event.body["digest"] not in refused and event.body["digest"] != digest
+        {"rows": event.body["rows"], "end": event.body["end"], "at": event.body.get("at", event.at)}
+        for event in sorted(events, key=lambda event: event.seq)[-_LAST:]
+        if (kept := event.body.get("digest")) is None or (kept not in refused and kept != digest)
     ]
 
 

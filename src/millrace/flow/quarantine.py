@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.core.clock import from_text, to_text
 from millrace.core.records import Alert
 from millrace.core.verdict import Verdict
-from millrace.flow.incidents import judge_incidents
+from millrace.flow.incidents import judge_incidents, keep_count
 from millrace.monitoring.alerts import append_alert
 from millrace.validation.incidents.rules import explain_incidents
 from millrace.validation.release import (
@@ -66,6 +66,8 @@ def judge_batch(
     blocked = result if result is not None and result.verdict().is_fail else None
     if blocked is None and not failed:
         _tell_warnings(context, model, source, result)
+        if snapshot is None:
+            keep_count(wiring, source, table, as_of=context.run.as_of, run=context.run.run_id)
         return JudgedBatch(facts)
     reason = "; ".join([facts["reason"]] * (blocked is not None) + [explain_incidents(failed)] * bool(failed))
     facts |= {"outcome": "fail", "reason": reason}
