@@ -228,7 +228,7 @@ def compile_rule(
         return ExpectationResult(rule, False, {}, f"unsupported: {'; '.join(unsupported)}", is_unsupported=True)
     mistakes = argument_mistakes(rule.type, rule.kwargs)
     if mistakes:
-        return ExpectationResult(rule, False, {}, f"the rule is not written right: it {'; it '.join(mistakes)}")
+        return ExpectationResult(rule, False, {}, f"the rule is not written right: {'; '.join(mistakes)}")
     try:
         if parameter_names(rule.kwargs):
             fill(rule.kwargs, parameters or {}, SystemClock().now())

@@ -276,6 +276,9 @@ def argument_mistakes(kind: str, kwargs: Mapping[str, Any]) -> list[str]:
     found = [f"needs {name}" for name in signature.required if name not in given]
     if signature.any_of and not any(name in given for name in signature.any_of):
         found.append(f"needs {' or '.join(signature.any_of)}")
+    if "regex" in signature.optional and "regex" in kwargs and kwargs["regex"] is None:
+        # Left out, GX takes it for "anything"; a null would pass anything, too, and GX refuses it.
+        found.append("regex is null")
     forms = {**_FORMS, **(_PAIR_FORMS if "column_A" in signature.names else {})}
     known = _HARMLESS | (_CONDITION if takes_condition(kind) else set())
     for name, value in given.items():

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ class Expectation:
         facts = {**own, **self.extra}
         written = {key: facts[key] for key in self.keys}
         added = {key: value for key, value in own.items() if value and value != "critical" and key not in written}
-        return copy.deepcopy({**written, **added})
+        form: dict[str, Any] = _json_form({**written, **added})
+        return form
 
 
 @dataclass
@@ -278,14 +280,26 @@ def _names_in(condition: Any) -> set[str]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: sets become sorted lists, times become text, GX's conditions their JSON form."""
+    """`value` in plain types: sets become sorted lists, times text, GX's conditions their JSON form, NumPy's values
+    Python's. A decimal stays one: it is compared as it is."""
     if hasattr(value, "dict") and callable(value.dict):
         return value.dict()
+    if hasattr(value, "dtype") and hasattr(value, "ndim"):
+        return _plain(list(value)) if value.ndim else (str(value) if value.dtype.kind == "M" else value.item())
     if isinstance(value, (set, frozenset)):
         return sorted((_plain(item) for item in value), key=repr)
     if isinstance(value, (list, tuple, range)):
         return [_plain(item) for item in value]
     return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _json_form(value: Any) -> Any:
+    """A copy of `value` as JSON can hold it; a decimal is the float next to it."""
+    if isinstance(value, Mapping):
+        return {key: _json_form(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_json_form(item) for item in (value if isinstance(value, (list, tuple)) else _plain(value))]
+    return float(value) if isinstance(value, Decimal) else _plain(value)
 
 
 def _mistakes(rule: Expectation, where: str | None) -> list[MillraceError]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from millrace.core.errors import DataError
 from millrace.validation.engine import validate
 from millrace.validation.result import ValidationResult
 from millrace.validation.scan.frames import open_batch
@@ -34,8 +35,14 @@ class DataValidator:
             self.suite = Suite.from_dict(suite)
         elif hasattr(suite, "to_json_dict"):
             self.suite = Suite.from_gx(suite)
-        else:
+        elif isinstance(suite, (str, Path)):
             self.suite = Suite.load(suite)
+        else:
+            raise DataError(
+                "VALID-03",
+                f"a {type(suite).__name__} is not a suite",
+                fix="give a Suite, the path of its JSON file, its dictionary, or an ExpectationSuite",
+            )
         self.label = label
         self.last_result: ValidationResult | None = None
 
@@ -64,12 +71,12 @@ class DataValidator:
         Returns
         -------
         dict
-            ``success`` (all rules hold), ``total_expectations``, ``failed_count`` and ``failed_expectations`` (GX
-            results).
+            ``success`` (there are rules, and all hold), ``total_expectations``, ``failed_count`` and
+            ``failed_expectations`` (GX results).
         """
         result = self.validate(data, **options)
         return {
-            "success": result.success,
+            "success": result.success and len(result.results) > 0,
             "total_expectations": len(result.results),
             "failed_count": len(result.failed),
             "failed_expectations": [failed.to_json_dict() for failed in result.failed],

@@ -162,3 +162,9 @@ def test_a_large_csv_file_comes_in_pieces_and_has_the_profile_of_its_rows(tmp_pa
     assert found["amount"].mean == pytest.approx(known["amount"].mean, rel=1e-9)
     assert [column.distinct for column in found.columns] == [column.distinct for column in known.columns]
     assert found["id"].greatest == known["id"].greatest
+
+
+def test_a_column_without_a_name_has_its_profile():
+    (column,) = profile(pa.table({"": [1, 2, 2]})).columns
+
+    assert (column.name, column.distinct, column.greatest) == ("", 2, 2)

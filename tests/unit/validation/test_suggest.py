@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -249,3 +250,17 @@ def test_times_are_compared_with_the_references_newest_and_with_now(suite, refer
     assert kwargs[1] == {"column": "at", "max_value": {"$PARAMETER": "now()"}}
     assert not validate(reference, suite, at=newest + timedelta(hours=1)).is_blocking
     assert validate(reference, suite, at=newest - timedelta(hours=1)).is_blocking  # five hours ahead, say
+
+
+@pytest.mark.parametrize("values", [["0.15", "0.7", "99999999999999999999999999.99"], ["-0.15", "1.10", "3.30"]])
+def test_bounds_of_decimals_are_numbers_that_shut_no_value_of_the_reference_out(tmp_path, values):
+    table = pa.table({"price": pa.array([Decimal(value) for value in values * 20], pa.decimal128(28, 2))})
+    drafted = suggest(profile(table), name="prices")
+
+    drafted.save(tmp_path / "prices.json")
+
+    result = validate(table, Suite.load(tmp_path / "prices.json"))
+    ranges = [item for item in result.results if item.expectation.type == "expect_column_values_to_be_between"]
+    assert len(ranges) == 2
+    assert [item.result["unexpected_count"] for item in ranges] == [0, 0]
+    assert result.success

@@ -189,8 +189,7 @@ def test_a_rule_written_wrong_fails_and_says_so(people):
     result = validate(people, Suite("one").add(rule))
 
     assert result.results[0].problem == (
-        "the rule is not written right: it needs min_value or max_value; "
-        "it takes no min_vale: did you mean 'min_value'?"
+        "the rule is not written right: needs min_value or max_value; takes no min_vale: did you mean 'min_value'?"
     )
 
 
@@ -214,3 +213,12 @@ def test_a_rule_that_breaks_inside_fails_and_spoils_no_other(people, monkeypatch
 
     assert [one.success for one in found] == [False, False, True]
     assert all("nobody thought of it" in one.problem for one in found[:2])
+
+
+def test_a_regex_that_is_null_is_a_mistake_and_not_one_that_fits_everything(people):
+    rule = Expectation("expect_column_values_to_match_regex", {"column": "city", "regex": None})
+
+    (result,) = validate(people, Suite("one").add(rule)).results
+
+    assert result.success is False
+    assert result.problem == "the rule is not written right: regex is null"

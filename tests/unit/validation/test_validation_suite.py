@@ -2,7 +2,9 @@
 
 import copy
 import json
+from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from millrace.core.definition import collecting
@@ -177,3 +179,25 @@ def test_rules_on_the_label_are_left_out_for_rows_without_it():
 def test_every_rule_the_builder_offers_is_one_the_engine_runs():
     assert set(SIGNATURES) == set(RULES)
     assert set(SIGNATURES) <= set(dir(Suite("a")))
+
+
+def test_numpys_values_and_decimals_are_arguments_and_are_saved(tmp_path):
+    suite = (
+        Suite("orders")
+        .expect_column_values_to_be_between("amount", np.int64(3), np.float32(7.5))
+        .expect_column_values_to_be_in_set("code", np.array(["a", "b"]))
+        .expect_column_max_to_be_between("at", max_value=np.datetime64("2024-01-31", "ns"))
+        .expect_column_min_to_be_between("price", Decimal("0.15"))
+        .add(Expectation("expect_column_values_to_be_in_set", {"column": "n", "value_set": {2, 1}}))
+    )
+
+    suite.save(tmp_path / "orders.json")
+
+    assert suite.expectations[3].kwargs["min_value"] == Decimal("0.15")
+    assert [rule.kwargs for rule in Suite.load(tmp_path / "orders.json").expectations] == [
+        {"column": "amount", "min_value": 3, "max_value": 7.5},
+        {"column": "code", "value_set": ["a", "b"]},
+        {"column": "at", "max_value": "2024-01-31T00:00:00.000000000"},
+        {"column": "price", "min_value": 0.15},
+        {"column": "n", "value_set": [1, 2]},
+    ]

@@ -64,3 +64,15 @@ def test_what_is_no_table_is_refused(validator):
         validator.validate_serving_data(7)
 
     assert error.value.code == "VALID-05"
+
+
+def test_a_suite_without_rules_is_no_success():
+    result = mr.DataValidator(mr.Suite("none")).validate_data({"age": [17, 40]})
+
+    assert result == {"success": False, "total_expectations": 0, "failed_count": 0, "failed_expectations": []}
+
+
+@pytest.mark.parametrize("suite", [3, None, [{"type": "expect_column_to_exist"}]])
+def test_what_is_no_suite_is_refused(suite):
+    with pytest.raises(DataError, match="is not a suite"):
+        mr.DataValidator(suite)

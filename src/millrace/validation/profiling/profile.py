@@ -169,7 +169,7 @@ def profile(pieces: pa.Table | Iterable[pa.Table], *, tell: Callable[[int], None
             _check_names(schema)
             figures = [figures_of(one) for one in schema]
         columns = [one.add(piece.column(place)) for place, one in enumerate(figures)]
-        sample.add(pl.DataFrame([column.alias(name) for column, name in zip(columns, schema.names, strict=True)]))
+        sample.add(pl.DataFrame(dict(zip(schema.names, columns, strict=True))))
         rows += piece.num_rows
         if tell is not None:
             tell(rows)

@@ -8,9 +8,11 @@ heavier than those of a log-normal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from millrace.core.records import Severity
@@ -194,7 +196,8 @@ class _Drafting:
         span = high - low
         middle = column.quantiles.get(0.5, high)
         is_skewed = low >= 0 and high >= _SKEWED * max(middle, 0)
-        limits = {"min_value": 0 if is_skewed else low - _SPANS * span, "max_value": high + _SPANS * span}
+        least = 0 if is_skewed else _bound(low - _SPANS * span, -math.inf)
+        limits = {"min_value": least, "max_value": _bound(high + _SPANS * span, math.inf)}
         return [_rule("expect_column_values_to_be_between", column=column.name, **limits)]
 
     def _outside(self, column: ColumnProfile) -> list[Expectation]:
@@ -203,7 +206,7 @@ class _Drafting:
             return []
         rows = self._there(column)
         mostly = kept_share(most_expected(2, column.present - 1, rows, CHANCE), rows)
-        limits = {"min_value": column.least, "max_value": column.greatest}
+        limits = {"min_value": _bound(column.least, -math.inf), "max_value": _bound(column.greatest, math.inf)}
         return (
             [_rule("expect_column_values_to_be_between", "warning", column=column.name, **limits, **_mostly(mostly))]
             if mostly > 0
@@ -269,6 +272,15 @@ def _is_named_like_a_key(name: str) -> bool:
 
 def _mostly(share: float) -> dict[str, float]:
     return {} if share >= 1 else {"mostly": share}
+
+
+def _bound(value: Any, outward: float) -> Any:
+    """`value` as JSON can hold it: a decimal is the nearest float that does not shut it out."""
+    if not isinstance(value, Decimal):
+        return value
+    near = float(value)
+    shuts_out = Decimal(near) > value if outward < 0 else Decimal(near) < value
+    return math.nextafter(near, outward) if shuts_out else near
 
 
 def _rule(name: str, severity: Severity = "critical", /, **kwargs: Any) -> Expectation:
