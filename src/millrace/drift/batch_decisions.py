@@ -43,21 +43,21 @@ def judge_classifier(evidence: Mapping[str, Any]) -> Verdict:
 def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
     """Fail when the model's answers moved beyond chance and by enough; inconclusive when there are too few."""
     tests = evidence["tests"]
+    unknown, asked = evidence["missing_current"], evidence["n_current"]
+    # Before the tests: of answers that are all none there is no test.
+    if unknown and asked >= evidence["min_rows"] and unknown / asked >= evidence["effect"]:
+        text = f"{unknown} of {asked} answers are no number or of no known class"
+        return Verdict(SCORES, "fail", text, evidence)
     if not tests:
         n, m, least = evidence["n_reference"], evidence["n_current"], evidence["min_rows"]
         return Verdict(SCORES, "inconclusive", f"{n} and {m} answers to compare, {least} of each are needed", evidence)
     if not all(_is_number(test["p_value"]) and _is_number(test["effect"]) for test in tests):
         return Verdict(SCORES, "inconclusive", "a test of the answers gave no number", evidence)
-    unknown = evidence["missing_current"]
-    share = unknown / evidence["n_current"]
     moved = [
         test
         for test in tests
         if test["p_value"] * len(tests) <= evidence["alpha"] and test["effect"] >= evidence["effect"]
     ]
-    if unknown and share >= evidence["effect"]:
-        text = f"{unknown} of {evidence['n_current']} answers are no number or of no known class"
-        return Verdict(SCORES, "fail", text, evidence)
     if moved:
         worst = sorted(moved, key=lambda test: -test["effect"])[:3]
         said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {_shown(test['p_value'])})" for test in worst)

@@ -52,7 +52,7 @@ def compare_scores(
     -------
     dict
         JSON-ready: `tests` with `of`, `statistic`, `p_value` and `effect`, `n_reference`, `n_current`, the limits;
-        `missing_current`, how many answers were no number or of no known class.
+        `missing_current`, how many answers were no number, of no known class, or without a score for each class.
     """
     n, m = len(reference_outputs), len(current_outputs)
     evidence: dict[str, Any] = {
@@ -72,7 +72,10 @@ def compare_scores(
         if min(len(before), len(after)) >= min_rows:
             evidence["tests"].append({"of": "answers", **_ks(before, after)})
         return evidence
-    evidence["missing_current"] = sum(output not in classes for output in current_outputs)
+    is_missing = np.array([output not in classes for output in current_outputs])
+    if current_scores is not None and len(current_scores) == m:
+        is_missing |= ~np.isfinite(_matrix(current_scores, len(classes))).all(axis=1)
+    evidence["missing_current"] = int(is_missing.sum())
     evidence["tests"] += _of_classes(reference_outputs, current_outputs, classes)
     if reference_scores is not None and current_scores is not None:
         evidence["tests"] += _of_scores(reference_scores, current_scores, classes, min_rows)

@@ -142,7 +142,7 @@ def test_answers_of_no_known_class_are_told_and_do_not_stop_the_estimate():
 
     report = assess(batch(1), batch(2), types={"order": "identifier"}, before=truth, after=odd, classes=[0, 1])
 
-    assert "100 of 800 answers are no number or of no known class" in report.parts["scores"].reason
+    assert "111 of 800 answers are no number or of no known class" in report.parts["scores"].reason
     assert report.evidence["estimated_performance"]["n_current"] == 689
     assert report.evidence["estimated_performance"]["n_holdout"] == 1495
 

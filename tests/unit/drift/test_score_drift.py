@@ -66,6 +66,19 @@ def test_answers_that_are_no_number_or_no_class_are_drift_themselves():
     assert judge_scores(compare_scores(["a", "b"] * 200, ["a", "c"] * 200, classes=["a", "b"])).is_fail
 
 
+def test_answers_that_are_all_none_are_drift_though_nothing_is_left_to_test():
+    (before, p), (after, q) = binary(1, 500), binary(2, 500)
+    q[50:] = np.nan
+
+    for evidence in (
+        compare_scores(np.arange(500.0), np.full(500, np.nan)),
+        compare_scores(before, after, classes=[0, 1], reference_scores=p, current_scores=q),
+    ):
+        verdict = judge_scores(evidence)
+        assert verdict.is_fail
+        assert "of 500 answers are no number or of no known class" in verdict.reason
+
+
 @pytest.mark.parametrize(("n", "m"), [(0, 500), (500, 0), (99, 500), (500, 99)])
 def test_too_few_answers_are_inconclusive(n, m):
     verdict = judge_scores(compare_scores([0, 1] * n, [0, 1] * m, classes=[0, 1], min_rows=200))
