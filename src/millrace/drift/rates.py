@@ -23,7 +23,7 @@ def rate_p_value(before: int, n: int, after: int, m: int) -> float:
     (Fisher's exact test), else the two-sided p-value of the pooled z-test.
 
     >>> round(rate_p_value(500, 100_000, 3, 100), 3)
-    0.029
+    0.028
     >>> rate_p_value(0, 100, 0, 100)
     1.0
     """
