@@ -110,6 +110,38 @@ def test_a_part_of_the_path_without_a_value_is_missing(tmp_path):
     assert (known.result["missing_count"], known.result["unexpected_count"]) == (25, 25)
 
 
+def test_times_at_an_offset_are_judged_in_every_form(tmp_path):
+    moments = pa.array([datetime(2024, 3, 31, hour, tzinfo=UTC) for hour in range(4)], pa.timestamp("us", "+05:30"))
+    table = pa.table({"n": [1, 2, 3, 4], "at": moments, "x": [1.0, float("nan"), None, 2.0]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=3)
+    (tmp_path / "parts").mkdir()
+    pq.write_table(table.slice(0, 2), tmp_path / "parts" / "a.parquet")
+    pq.write_table(table.slice(2).select(["x", "at", "n"]), tmp_path / "parts" / "b.parquet")
+    rules = (
+        Suite("one")
+        .expect_column_values_to_be_between("at", "2024-03-31T06:30:00+05:30", "2024-03-31T02:00:00Z")
+        .expect_column_max_to_be_between("at", "2024-03-31T03:00:00Z", "2024-03-31T03:00:00Z")
+        .expect_column_unique_value_count_to_be_between("at", 2, 2, row_condition="n > 2", condition_parser="pandas")
+        .expect_column_values_to_not_be_null("x")
+        .expect_column_values_to_be_unique("n")
+        .unexpected_rows_expectation("SELECT n FROM {batch} WHERE n > 3")
+    )
+    expected = outcome(table, rules)
+
+    assert [verdict for verdict, _, problem in expected if problem is None] == [False, True, True, False, True, False]
+    assert expected[0][1]["unexpected_index_list"] == [0, 3]
+    for data in (tmp_path / "rows.parquet", tmp_path / "parts", table.to_reader(3), table.to_pandas()):
+        assert outcome(data, rules) == expected
+
+
+def test_a_lazy_frame_that_polars_gives_up_on_is_told(tmp_path):
+    moments = pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", "+05:30"))
+    pq.write_table(pa.table({"at": moments}), tmp_path / "rows.parquet")
+
+    with pytest.raises(DataError, match="VALID-10"):
+        validate(pl.scan_parquet(tmp_path / "rows.parquet"), Suite("one").expect_column_to_exist("at"))
+
+
 def test_a_column_that_is_whole_in_one_file_and_not_in_another_is_of_numbers(tmp_path):
     pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "a.parquet")
     pq.write_table(pa.table({"y": ["new"], "x": [2.5]}), tmp_path / "b.parquet")

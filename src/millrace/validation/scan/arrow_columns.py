@@ -12,6 +12,7 @@ from pyarrow import types
 
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import ROWS, Expr
+from millrace.validation.scan.offset_zones import in_utc
 from millrace.validation.scan.polars_backend import label_of
 from millrace.validation.scan.python_rows import MixedValues
 
@@ -66,9 +67,7 @@ def as_series(label: str, column: pa.ChunkedArray) -> pl.Series:
         return pl.Series(label, [None] * len(column), dtype=pl.Float64)
     if types.is_decimal256(column.type):
         column = column.cast(pa.decimal128(38, column.type.scale))  # Polars knows no wider ones
+    if in_utc(column.type) != column.type:
+        column = column.cast(in_utc(column.type))
     series = pl.Series(label, pl.from_arrow(column))
-    if series.dtype.is_float():
-        return series.fill_nan(None)
-    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
-        return series.dt.convert_time_zone("UTC")
-    return series
+    return series.fill_nan(None) if series.dtype.is_float() else series

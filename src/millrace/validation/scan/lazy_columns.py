@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from millrace.core.errors import DataError
 from millrace.validation.expression import ROWS, Expr
+from millrace.validation.scan.offset_zones import schema_in_utc
 from millrace.validation.scan.polars_backend import label_of, plain_values
 from millrace.validation.scan.python_rows import MixedValues
 
@@ -34,7 +35,7 @@ class LazyColumns:
         self._frame = frame
         try:
             self._types = frame.collect_schema()
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise _unreadable(error) from error
         self.names: list[str] = self._types.names()
         self.rows = rows
@@ -69,11 +70,11 @@ class SpooledColumns(LazyColumns):
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         folder = tempfile.mkdtemp(prefix="millrace-batch-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        file, rows = Path(folder) / "rows.arrow", 0
+        file, rows, kept = Path(folder) / "rows.arrow", 0, schema_in_utc(reader.schema)
         try:
-            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, reader.schema) as writer:
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, kept) as writer:
                 for batch in reader:
-                    writer.write_batch(batch)
+                    writer.write_table(pa.Table.from_batches([batch]).cast(kept))
                     rows += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             raise DataError(

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from millrace.core.errors import DataError, MillraceError
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr
+from millrace.validation.scan.offset_zones import has_offsets, in_utc, scan_with_offsets
 from millrace.validation.scan.parquet_statistics import FooterStatistics
 from millrace.validation.scan.polars_backend import label_of, plain_values
 from millrace.validation.scan.python_rows import MixedValues
@@ -58,10 +59,10 @@ class ParquetColumns:
         doubled = [name for name in wanted if any(schema.names.count(name) > 1 for schema in self.own)]
         if doubled:
             raise CannotCheck(f"the column '{doubled[0]}' is there several times")
-        if all(schema.equals(self.schema) for schema in self.own):
+        if all(schema.equals(self.schema) for schema in self.own) and not has_offsets(self.schema):
             return self._selected(pl.scan_parquet(self.files, hive_partitioning=False), wanted, {}, self.schema)
         return pl.concat(
-            self._selected(pl.scan_parquet(file, hive_partitioning=False), wanted, partition, own)
+            self._selected(_scan(file, own), wanted, partition, own)
             for file, partition, own in zip(self.files, self._partitions, self.own, strict=True)
         )
 
@@ -75,7 +76,7 @@ class ParquetColumns:
         for file, own in zip(self.files, self.own, strict=True):
             wanted = [pl.nth(own.names.index(name)).null_count() for name in names if name in own.names]
             try:
-                pl.scan_parquet(file, hive_partitioning=False).select(wanted).collect(engine="streaming")
+                _scan(file, own).select(wanted).collect(engine="streaming")
             except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
                 findings.append(damaged(file, error))
         raise_all(findings)
@@ -97,12 +98,14 @@ class ParquetColumns:
         return scan.with_columns(columns).select(label_of(self.names, name) for name in names)
 
 
+def _scan(file: Path, own: pa.Schema) -> pl.LazyFrame:
+    return scan_with_offsets(file, own) if has_offsets(own) else pl.scan_parquet(file, hive_partitioning=False)
+
+
 def _polars_type(kind: pa.DataType) -> pl.DataType:
-    series = pl.from_arrow(pa.array([], kind))
+    series = pl.from_arrow(pa.array([], in_utc(kind)))
     assert isinstance(series, pl.Series)
     found = series.dtype
-    if isinstance(found, pl.Datetime) and found.time_zone is not None:
-        return pl.Datetime(found.time_unit, "UTC")
     return pl.String() if found in (pl.Categorical, pl.Enum) else pl.Float64() if found == pl.Null else found
 
 
