@@ -57,6 +57,8 @@ def chosen(condition, parser="pandas"):
         ("x not in (1, 3)", [1, 3, 4, 5]),
         ("x == [1, 2]", [0, 1]),
         ("x in []", []),
+        ("'abc'.str.contains('(?=a)b?')", [0, 1, 2, 3, 4, 5]),
+        ("'xyz'.str.contains('(?=a)b?')", []),
         ("s == 'a'", [0]),
         ('s == "it\'s"', [3]),
         ("s == 'a \"b\"'", [5]),

@@ -87,7 +87,7 @@ class SqlBackend:
         self._order = order
         self._relation = relation
         self._columns = {column.name: column for column in columns}
-        self._decided: dict[tuple[str, Predicate], Sql] = {}
+        self._decided: dict[tuple[str, tuple[Any, ...], Predicate], Sql] = {}
         self._few: dict[tuple[str, tuple[Any, ...]], list[Any]] = {}
         # Examples that were all there are: their counts need no query.
         self._last: tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None = None
@@ -259,7 +259,7 @@ class SqlBackend:
         return self._database.run(self._dialect.written(text), source.values + values, is_long=is_long)
 
     def _decide(self, value: Sql, predicate: Predicate) -> Sql:
-        key = value.text, predicate
+        key = value.text, value.values, predicate
         if key not in self._decided:
             self._decided[key] = (
                 self._function(value, predicate) if self._dialect.functions else self._set(value, predicate)
