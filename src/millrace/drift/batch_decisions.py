@@ -85,6 +85,9 @@ def judge_estimated_performance(evidence: Mapping[str, Any]) -> Verdict:
     judged = {name: facts for name, facts in evidence["metrics"].items() if facts["limit"] is not None}
     if not judged:
         return Verdict(PERFORMANCE, "inconclusive", "no metric has both an estimate and a limit", evidence)
+    unclear = sorted(name for name, facts in judged.items() if not all(map(_is_number, _judged_numbers(facts))))
+    if unclear:
+        return Verdict(PERFORMANCE, "inconclusive", f"no number: {', '.join(unclear)} or its limit", evidence)
     below = {name: facts for name, facts in judged.items() if facts["high"] < facts["limit"]}
     unsure = {name: facts for name, facts in judged.items() if facts["value"] < facts["limit"] <= facts["high"]}
     outcome: Outcome = "fail" if below else "inconclusive" if unsure else "pass"
@@ -128,6 +131,10 @@ def _estimate(name: str, facts: Mapping[str, Any]) -> str:
     if facts["at_deploy"] is not None:
         text += f", {facts['at_deploy']:.3f} on the holdout"
     return f"{text}, limit {facts['limit']:.3f}"
+
+
+def _judged_numbers(facts: Mapping[str, Any]) -> list[Any]:
+    return [facts[name] for name in ("value", "low", "high", "limit")]
 
 
 def _not_asked(evidence: Mapping[str, Any]) -> str:

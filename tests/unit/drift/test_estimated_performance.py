@@ -226,3 +226,13 @@ def test_calibrated_scores_are_called_calibrated():
         p_values.append(reliability(p, rng.random(500) < p).p_value)
 
     assert np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * (0.05 * 0.95 / 100) ** 0.5
+
+
+def test_a_limit_that_is_no_number_is_never_kept():
+    evidence, _ = estimate(np.random.default_rng(3))
+    evidence["metrics"]["accuracy"]["limit"] = float("nan")
+
+    verdict = judge_estimated_performance(evidence)
+
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason == "no number: accuracy or its limit"
