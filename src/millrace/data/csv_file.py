@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from millrace.core.errors import DataError
+from millrace.store.csv_ending import ends_within_quotes
 
 SHOWN_LINES = 20
 
@@ -23,14 +24,14 @@ def read_csv(path: Path) -> pa.Table:
     ------
     DataError
         DATA-05 with every line that has too few or too many fields (at most 20 are listed); DATA-06 when the file
-        is empty, is not UTF-8, has two columns of one name, or cannot be parsed.
+        is empty, is not UTF-8, ends within quotes, has two columns of one name, or cannot be parsed.
     """
     try:
         table = _parse(path)
     except (pa.ArrowException, OSError) as error:
         wrong = _wrong_lines(path)
         raise (_wrong_fields(path, wrong) if wrong else _unparsable(path, str(error))) from error
-    findings = [*_repeated(path, table), *_not_text(path, table)]
+    findings = [*_repeated(path, table), *_not_text(path, table)] or _open_quote(path, table)
     if len(findings) > 1:
         raise DataError("DATA-06", f"'{path.name}' is not usable as CSV", where=str(path), findings=findings)
     if findings:
@@ -105,6 +106,24 @@ def _not_text(path: Path, table: pa.Table) -> list[DataError]:
         )
         for field in table.schema
         if pa.types.is_binary(field.type)
+    ]
+
+
+def _open_quote(path: Path, table: pa.Table) -> list[DataError]:
+    # The parser takes all that follows an open quote for one value, however many lines it was.
+    if table.num_rows == 0:
+        return []
+    last = table.column(table.num_columns - 1)[-1].as_py()
+    if not ends_within_quotes(path, last, is_only_column=table.num_columns == 1):
+        return []
+    return [
+        DataError(
+            "DATA-06",
+            f"'{path.name}' ends within quotes: its last value opens one that is never closed",
+            where=str(path),
+            why="the file was cut short, or a quote before a value lacks its partner; the lines after it are no rows",
+            fix="mend that line, or write the file again; no row of it was used",
+        )
     ]
 
 

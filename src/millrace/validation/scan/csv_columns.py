@@ -15,6 +15,7 @@ from polars.io.plugins import register_io_source
 from pyarrow import csv
 
 from millrace.core.errors import DataError
+from millrace.store.csv_ending import ends_within_quotes
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.scan.arrow_columns import ArrowColumns
 from millrace.validation.scan.polars_backend import Columns, label_of, plain_values
@@ -42,6 +43,8 @@ def open_csv(files: Sequence[Path]) -> Columns:
             whole = pa.concat_tables(tables, promote_options="permissive")
         except (pa.ArrowException, OSError):
             return CsvColumns(files)
+        for file, table in zip(files, tables, strict=True):
+            _refuse_open_quote(file, table)
         is_plain = len(set(names)) == len(names) and all(table.column_names == names for table in tables)
         if is_plain and not any(pa.types.is_binary(field.type) for field in whole.schema):
             return ArrowColumns(whole)
@@ -65,8 +68,8 @@ class CsvColumns:
     Raises
     ------
     DataError
-        VALID-12 when a file is empty, not UTF-8, has lines of another number of fields than its header or two columns
-        of one name; VALID-13 when two files have other columns.
+        VALID-12 when a file is empty, not UTF-8, ends within quotes, has lines of another number of fields than its
+        header or two columns of one name; VALID-13 when two files have other columns.
     """
 
     mixed: Mapping[str, MixedValues] = MappingProxyType({})
@@ -134,11 +137,15 @@ class CsvColumns:
         for file in self._files:
             while True:
                 try:
-                    count = sum(batch.num_rows for batch in self._open(file))
+                    count, last = 0, None
+                    for batch in self._open(file):
+                        count, last = count + batch.num_rows, batch if batch.num_rows else last
                 except pa.ArrowInvalid as error:
                     self._loosen(file, error)
                 else:
                     self.rows += count
+                    if last is not None:
+                        _refuse_open_quote(file, last)
                     break
 
     def _loosen(self, file: Path, error: pa.ArrowInvalid) -> None:
@@ -189,6 +196,14 @@ def _one_type(found: Sequence[pa.DataType]) -> pa.DataType:
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.string()
     return pa.string() if pa.types.is_binary(kind) else kind
+
+
+def _refuse_open_quote(file: Path, rows: pa.Table | pa.RecordBatch) -> None:
+    if rows.num_rows == 0 or pa.types.is_binary(rows.schema.types[-1]):
+        return
+    last = rows.column(rows.num_columns - 1)[-1].as_py()
+    if ends_within_quotes(file, last, is_only_column=rows.num_columns == 1):
+        raise _malformed(file, "its last value opens a quote that is never closed, and holds all that came after it")
 
 
 def _first_line(error: BaseException) -> str:
