@@ -18,6 +18,7 @@ from millrace.core.errors import did_you_mean
 KEY = "$PARAMETER"
 _SMALL = 1e-12
 _LONGEST = 1_000
+_MOST_BITS = 10_000  # of a whole number; Python writes no longer ones as text
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": math.sin,
@@ -108,6 +109,8 @@ class _Reader:
             raise NoValue(f"the suite parameter {self.text!r} gives no value: {error}") from error
         if isinstance(value, complex):
             raise NoValue(f"the suite parameter {self.text!r} gives no real number")
+        if _bits(value) > _MOST_BITS:
+            raise NoValue(f"the suite parameter {self.text!r} gives a number beyond reason")
         return value
 
     def _sum(self) -> Any:
@@ -134,7 +137,7 @@ class _Reader:
         if self._taken("^") is None:
             return value
         exponent = self._power()
-        if isinstance(exponent, (int, float)) and abs(exponent) > 10_000:
+        if isinstance(exponent, (int, float)) and abs(exponent) * _bits(value) > _MOST_BITS:
             raise NoValue(f"the suite parameter {self.text!r} raises to a power beyond reason")
         return value**exponent
 
@@ -228,6 +231,10 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     if not found:
         raise NoValue("a suite parameter has an empty name")
     return found
+
+
+def _bits(value: Any) -> int:
+    return value.bit_length() if isinstance(value, int) else 1
 
 
 def _is_number(text: str) -> bool:
