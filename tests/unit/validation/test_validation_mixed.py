@@ -41,6 +41,16 @@ def test_missing_values_are_those_of_pandas():
     assert run("column_proportion_of_non_null_values_to_be_between", "m", 0.75, 0.75).success
 
 
+@pytest.mark.parametrize(
+    "gone", [pd.NA, pd.NaT, np.datetime64("NaT"), np.float32("nan"), Decimal("NaN"), Decimal("sNaN")]
+)
+def test_a_missing_value_of_any_library_is_missing_without_pandas_too(gone):
+    values = [gone, 1, "a"]
+    for data in ({"x": values}, pl.DataFrame({"x": pl.Series(values, dtype=pl.Object)})):
+        result = run("column_values_to_not_be_null", "x", data=data).result
+        assert result["partial_unexpected_index_list"] == [0]
+
+
 def test_equal_values_are_one_value_whatever_their_type():
     repeated = run("column_values_to_be_unique", "m").result
 
