@@ -247,6 +247,17 @@ def test_a_source_learns_its_own_habit_and_a_collapse_or_silence_is_seen(folder)
     assert "rows after 480: it fell" in facts["orders"]["reason"]
 
 
+def test_a_run_of_the_past_neither_sees_later_batches_nor_stands_for_the_last(folder):
+    for step in range(9):
+        prepare(folder, at=NOW - timedelta(hours=9 - step))
+    past, facts, snapshot = prepare(folder, at=NOW - timedelta(days=38))
+    _, again, _ = prepare(folder, at=NOW)
+
+    assert (past.status, snapshot["rows"] < 600) == ("succeeded", True)
+    assert "0 earlier batches of the 8 needed" in facts["orders"]["incidents"][0]["reason"]
+    assert "2,000 rows after 1,9" in again["orders"]["incidents"][0]["reason"]
+
+
 def test_a_source_of_features_learns_its_habit_too(folder):
     edit(folder, 'holdout="random")', 'holdout="random", window="10d")')
     log = 'log = mr.Source("log", "data/log.csv", event_time="ts", delay="1h", incidents=mr.Incidents())\n'

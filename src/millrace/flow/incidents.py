@@ -49,7 +49,7 @@ def judge_incidents(
     is_labels = source.name == labels.source.name
     event_time = labels.event_time if is_labels else source.event_time
     delay = labels.delay if is_labels else source.delay
-    history = _history(wiring, source.name, digest)
+    history = _history(wiring, source.name, digest, as_of)
     verdicts = [_row_count(table, history, limits)]
     if event_time is not None and event_time in table.column_names:
         verdicts.append(_stale(table.column(event_time), history, limits, as_of - delay, delay))
@@ -92,19 +92,25 @@ def keep_count(wiring: Wiring, source: Source, table: pa.Table, *, as_of: dateti
     wiring.ledger.append("batch_fit", source.name, body, key=f"batch_fit:{source.name}:{end or run}:{table.num_rows}")
 
 
-def _history(wiring: Wiring, source: str, digest: str | None) -> list[dict[str, Any]]:
-    """Earlier batches that were not refused: rows, last time, and when they were taken."""
+def _history(wiring: Wiring, source: str, digest: str | None, as_of: datetime) -> list[dict[str, Any]]:
+    """Batches before `as_of` that were not refused, oldest first: rows, last time, and when they were taken.
+
+    By their time and not by their place in the ledger: a run of the past neither sees what came later, nor stands
+    for the last batch afterwards.
+    """
     refused = {
         entry.batch
         for entry in list_quarantined(wiring.ledger)
         if entry.source == source and entry.status not in ("released", "used")
     }
     events = [event for kind in ("snapshot", "batch_fit") for event in wiring.ledger.events(kind, source, last=_LAST)]
-    return [
+    found = [
         {"rows": event.body["rows"], "end": event.body["end"], "at": event.body.get("at", event.at)}
-        for event in sorted(events, key=lambda event: event.seq)[-_LAST:]
+        for event in events
         if (kept := event.body.get("digest")) is None or (kept not in refused and kept != digest)
     ]
+    now = to_text(as_of)
+    return sorted((batch for batch in found if batch["at"] <= now), key=lambda batch: str(batch["at"]))[-_LAST:]
 
 
 def _row_count(table: pa.Table, history: Sequence[dict[str, Any]], limits: Incidents) -> Verdict:
