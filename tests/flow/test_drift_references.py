@@ -122,6 +122,8 @@ def test_a_number_that_the_columns_type_cannot_hold_is_compared_all_the_same(wir
         ([1, 2.5], pa.float32(), pa.float32()),
         ([1.0, 0.0], pa.bool_(), pa.bool_()),
         (["a", None], pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int32(), pa.string())),
+        (["3", None], pa.dictionary(pa.int32(), pa.int64()), pa.string()),
+        (["3", None], pa.date32(), pa.string()),
     ],
 )
 def test_logged_values_stand_under_a_type_that_holds_them(values, kind, becomes):

@@ -264,4 +264,7 @@ def _as_reference(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         kind = pa.float64()
     if pa.types.is_floating(kind):
         values = [None if value is None else float(value) for value in values]
-    return pa.array(values, kind)
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # of another type: the comparison says so
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
