@@ -12,6 +12,7 @@ import pytest
 
 from millrace.core.errors import DataError
 from millrace.validation.engine import validate
+from millrace.validation.scan.frames import to_table
 from millrace.validation.suite import Suite
 
 FRAME = pd.DataFrame(
@@ -49,6 +50,7 @@ def test_a_missing_value_of_any_library_is_missing_without_pandas_too(gone):
     for data in ({"x": values}, pl.DataFrame({"x": pl.Series(values, dtype=pl.Object)})):
         result = run("column_values_to_not_be_null", "x", data=data).result
         assert result["partial_unexpected_index_list"] == [0]
+    assert to_table({"x": values})["x"].to_pylist() == [None, "1", "a"]
 
 
 def test_equal_values_are_one_value_whatever_their_type():

@@ -116,13 +116,14 @@ def _present(values: Any) -> list[Any]:
     """The values as a list, None where pandas says that one is missing or a value does not equal itself."""
     if hasattr(values, "isna"):
         return [None if is_gone else value for value, is_gone in zip(values, values.isna(), strict=True)]
-    return [None if value is None or _is_gone(value) else value for value in values]
+    return [None if value is None or is_gone(value) else value for value in values]
 
 
-def _is_gone(value: Any) -> bool:
+def is_gone(value: Any) -> bool:
+    """Whether a value is not equal to itself, as NaN is, or says neither yes nor no to that, as pandas' NA."""
     try:
         return bool(value != value)
-    except (TypeError, ArithmeticError):  # pandas' NA says neither yes nor no, nor does a NaN of decimals that signals
+    except (TypeError, ArithmeticError):  # the latter of a signaling NaN of decimals
         return True
     except ValueError:  # an array
         return False
