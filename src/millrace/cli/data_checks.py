@@ -11,7 +11,7 @@ from millrace.cli.data_batch import file_batch, find_batch, read_batch
 from millrace.cli.data_reports import add_report, waiting, wanted_reports, write_report, write_reports
 from millrace.cli.options import command
 from millrace.cli.output import has_color, paint, print_json
-from millrace.core.errors import DataError, did_you_mean
+from millrace.core.errors import DataError, MillraceError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,15 +57,17 @@ def add_checks(data: Any) -> None:
 
 def validate(options: argparse.Namespace) -> int:
     """Judge a file, which needs no project, or a source of the project."""
-    from millrace.core.clock import SystemClock
-    from millrace.validation.engine import validate as judge
-
     reports = wanted_reports(options.report, options.batch)
-    batch, suite = read_batch(options)
-    settings: dict[str, Any] = {"parameters": dict(options.parameter)} if options.parameter else {}
-    with waiting(f"judging {options.batch} by {len(suite.expectations)} rules ..."):
-        result = judge(batch, suite, result_format=options.result_format, at=SystemClock().now(), **settings)
-    incidents = _incidents(options)
+    try:
+        result = _judged(options)
+        incidents = _incidents(options)
+    except MillraceError as error:
+        if options.junit:
+            # What stands there from an earlier batch would be taken for this one's.
+            from millrace.validation.reports.junit import junit_of_refusal
+
+            write_report(options.junit, junit_of_refusal(error, batch=options.batch))
+        raise
     document = result.to_json_dict()
     if options.against:
         document["incidents"] = [verdict.to_dict() for verdict in incidents]
@@ -82,6 +84,16 @@ def validate(options: argparse.Namespace) -> int:
 
         write_report(options.junit, junit_xml(result, batch=options.batch, incidents=incidents))
     return 1 if any(verdict.is_fail for verdict in incidents) else exit_code(result)
+
+
+def _judged(options: argparse.Namespace) -> ValidationResult:
+    from millrace.core.clock import SystemClock
+    from millrace.validation.engine import validate as judge
+
+    batch, suite = read_batch(options)
+    settings: dict[str, Any] = {"parameters": dict(options.parameter)} if options.parameter else {}
+    with waiting(f"judging {options.batch} by {len(suite.expectations)} rules ..."):
+        return judge(batch, suite, result_format=options.result_format, at=SystemClock().now(), **settings)
 
 
 def exit_code(result: ValidationResult) -> int:

@@ -39,6 +39,8 @@ def write_atomic(path: Path, data: bytes | memoryview) -> None:
         file.write(data)
         return path
 
+    if not path.name:  # `.` and `/`
+        raise disk_error(IsADirectoryError(0, "Is a directory"), path)
     write_atomic_as(path, write)
 
 

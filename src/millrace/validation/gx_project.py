@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from millrace.core.errors import DataError, did_you_mean
+from millrace.core.errors import DataError
 
 _SUITES = "expectations"
+_SHOWN = 12
 
 
 def suite_file(path: str | Path) -> Path:
@@ -40,11 +41,15 @@ def _only_one(folder: Path) -> Path:
     found = sorted(file for file in suites.rglob("*.json") if not file.name.startswith("."))
     if len(found) == 1:
         return found[0]
-    names = [".".join(file.relative_to(suites).with_suffix("").parts) for file in found]
+    if suites == folder:
+        names = [str(file.relative_to(suites)) for file in found]
+    else:
+        names = [".".join(file.relative_to(suites).with_suffix("").parts) for file in found]
+    shown = names[:_SHOWN] + (["..."] if len(names) > _SHOWN else [])
     raise DataError(
         "VALID-51",
-        f"the folder '{folder.name}' holds {len(found)} suites",
+        f"the folder '{folder.resolve().name}' holds {len(found)} suites",
         where=str(suites),
-        why=did_you_mean("", names) if names else "there is no .json file in it",
-        fix=f"name one: {folder.name}/{names[0] if names else 'NAME'}",
+        why=f"one of: {', '.join(shown)}" if names else "there is no .json file in it",
+        fix=f"name one: {folder / (names[0] if names else 'NAME')}",
     )

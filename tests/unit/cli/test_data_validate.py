@@ -237,3 +237,24 @@ def test_where_nobody_watches_nothing_is_drawn(capsys):
         pass
 
     assert capsys.readouterr().err == ""
+
+
+def test_junit_of_an_earlier_batch_does_not_stand_for_one_that_cannot_be_read(folder, run):
+    run("people.parquet", "--suite", "suite.json", "--junit", "junit.xml")
+    whole = (folder / "people.parquet").read_bytes()
+    (folder / "people.parquet").write_bytes(whole[:-100])
+
+    code, told = run("people.parquet", "--suite", "suite.json", "--junit", "junit.xml")
+
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+    assert (code, told.err.split()[0]) == (2, "written:")
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    assert suite.find("testcase/error").get("message").startswith("VALID-10  'people.parquet' cannot be read")
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_report(folder, run, place):
+    _, told = run("people.parquet", "--suite", "suite.json", "--junit", place)
+
+    assert "STORE-04" in told.err
+    assert "Traceback" not in told.err

@@ -102,3 +102,15 @@ def test_an_object_of_gx_is_a_suite():
 def test_what_is_no_suite_of_gx_is_refused(other):
     with pytest.raises(DataError, match="VALID-03"):
         mr.DataValidator.from_gx(other)
+
+
+def test_a_plain_folder_of_suites_names_files_that_can_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        (tmp_path / f"s{number:02}.json").write_text(json.dumps(DOCUMENT))
+
+    with pytest.raises(DataError, match=f"the folder '{tmp_path.name}' holds 20 suites") as caught:
+        mr.Suite.load(".")
+
+    assert caught.value.why == f"one of: {', '.join(f's{number:02}.json' for number in range(12))}, ..."
+    assert caught.value.fix == "name one: s00.json"

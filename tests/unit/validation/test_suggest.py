@@ -235,6 +235,8 @@ def test_the_command_writes_a_suite_that_validates_its_file(tmp_path, monkeypatc
     assert main(["data", "suggest", "orders.parquet", "--batch-rows", "100"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["meta"]["millrace"] == {"reference_rows": 1000, "batch_rows": 100, "chance": CHANCE}
+    counts = [rule["kwargs"] for rule in printed["expectations"] if "row_count" in rule["type"]]
+    assert counts == [{"min_value": 10, "max_value": 1000}, {"min_value": 50, "max_value": 200}]
     assert main(["data", "validate", "orders.parquet", "--suite", "suite.json"]) == 0
     assert main(["data", "validate", "renamed.parquet", "--suite", "suite.json"]) == 1
     assert "did you mean 'customerId'?" in capsys.readouterr().out

@@ -28,6 +28,7 @@ MOST_NUMBER_MEMBERS = 12
 MOJIBAKE = "[ÃÂ][\u0080-\u00bf]|â€|\ufffd"
 """Bytes of UTF-8 that were read as Latin-1 or Windows-1252, or were lost."""
 
+_ROW_COUNT = "expect_table_row_count_to_be_between"
 _SPANS = 10
 _GAPS = 14  # a newest event this many mean gaps earlier has a chance of exp(-14)
 _SKEWED = 3
@@ -85,9 +86,12 @@ def confirm(suite: Suite, judge: Callable[[Suite], Sequence[ExpectationResult]])
         The results of a suite on the reference, such as ``lambda suite: validate(reference, suite).results``.
     """
     results = judge(suite)
+    # How many rows a batch has is told by `batch_rows`, not by the reference.
+    is_kept = [item.success or item.expectation.type == _ROW_COUNT for item in results]
     # As drafted: the results' own have values in place of suite parameters.
-    kept = [rule for rule, item in zip(suite.expectations, results, strict=True) if item.success]
-    return Draft(Suite(suite.name, kept, suite.meta, place=suite.place), [item for item in results if not item.success])
+    kept = [rule for rule, keep in zip(suite.expectations, is_kept, strict=True) if keep]
+    left_out = [item for item, keep in zip(results, is_kept, strict=True) if not keep]
+    return Draft(Suite(suite.name, kept, suite.meta, place=suite.place), left_out)
 
 
 @dataclass
@@ -101,14 +105,12 @@ class _Drafting:
         rows = self.profile.rows
         found = [
             _rule("expect_table_columns_to_match_set", column_set=names, exact_match=True),
-            _rule(
-                "expect_table_row_count_to_be_between", min_value=max(1, self.batch // 10), max_value=self.batch * 10
-            ),
+            _rule(_ROW_COUNT, min_value=max(1, self.batch // 10), max_value=self.batch * 10),
         ]
         if self.batch >= 20:
             found.append(
                 _rule(
-                    "expect_table_row_count_to_be_between",
+                    _ROW_COUNT,
                     "warning",
                     min_value=self.batch // 2,
                     max_value=self.batch * 2,

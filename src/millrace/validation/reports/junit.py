@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
+from millrace.core.errors import MillraceError
 from millrace.core.verdict import Verdict
 from millrace.validation.describe import demand
 from millrace.validation.result import BLOCKING, ExpectationResult, ValidationResult
@@ -34,21 +35,32 @@ def junit_xml(result: ValidationResult, *, batch: str, incidents: Sequence[Verdi
     if not result.results:
         cases.append(_added(result.suite_name, "the suite has rules", "error", "it has none: nothing was judged"))
     cases += [_incident(result.suite_name, verdict) for verdict in incidents]
+    facts = {"batch": batch, "rows": str(result.rows), "verdict": result.verdict().outcome}
+    return _document(f"{result.suite_name}: {batch}", cases, facts, result.validated_at)
+
+
+def junit_of_refusal(error: MillraceError, *, batch: str) -> bytes:
+    """A test suite with one ``error``: the batch or its suite cannot be read, so that no rule was asked."""
+    case = _added(batch, "the batch can be judged", "error", str(error))
+    return _document(batch, [case], {"batch": batch, "verdict": "inconclusive"}, None)
+
+
+def _document(name: str, cases: Sequence[ElementTree.Element], facts: Mapping[str, str], at: str | None) -> bytes:
     suite = ElementTree.Element(
         "testsuite",
         {
-            "name": _xml(f"{result.suite_name}: {batch}"),
+            "name": _xml(name),
             "tests": str(len(cases)),
             "failures": str(sum(case.find("failure") is not None for case in cases)),
             "errors": str(sum(case.find("error") is not None for case in cases)),
             "skipped": str(sum(case.find("skipped") is not None for case in cases)),
             "time": "0",
-            **({"timestamp": result.validated_at.split(".")[0].rstrip("Z")} if result.validated_at else {}),
+            **({"timestamp": at.split(".")[0].rstrip("Z")} if at else {}),
         },
     )
     properties = ElementTree.SubElement(suite, "properties")
-    for name, value in (("batch", batch), ("rows", str(result.rows)), ("verdict", result.verdict().outcome)):
-        ElementTree.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+    for fact, value in facts.items():
+        ElementTree.SubElement(properties, "property", {"name": fact, "value": _xml(value)})
     suite.extend(cases)
     root = ElementTree.Element("testsuites")
     root.append(suite)
@@ -97,7 +109,7 @@ def _incident(suite: str, verdict: Verdict) -> ElementTree.Element:
 
 def _added(suite: str, name: str, kind: str, message: str) -> ElementTree.Element:
     case = _element(suite, name)
-    ElementTree.SubElement(case, kind, {"message": message, "type": "batch"})
+    ElementTree.SubElement(case, kind, {"message": _xml(message), "type": "batch"})
     return case
 
 
