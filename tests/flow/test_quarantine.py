@@ -170,6 +170,22 @@ def test_the_commands_say_what_a_release_covers(folder, capsys):
     assert "covered   amount: values between 0 and 10,000" in shown
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "code"), [(lambda text: text.splitlines()[0] + "\n", "DATA-40"), (lambda text: text[3:], "DATA-05")]
+)
+def test_a_source_that_cannot_be_read_is_told_though_there_is_no_batch_to_keep(folder, spoilt, code):
+    path = folder / "data" / "orders.csv"
+    path.write_text(spoilt(path.read_text()))
+    wiring = open_small_project(folder, ManualClock(NOW))
+    run = Runs(wiring.project, ManualClock(NOW)).start("train", MODEL)
+    for _ in range(2):
+        assert run_step(wiring, train_pipeline(), run.run_id, "extract").status == "failed"
+    wiring.close()
+
+    assert alerts(folder) == [("critical", "'orders' cannot be used: nothing was trained on it")]
+    assert code in events(folder, "alert")[0].body["text"]
+
+
 def test_releasing_a_batch_that_a_run_took_says_that_nothing_waits(folder, capsys):
     from millrace.cli.main import main
 

@@ -33,7 +33,23 @@ def extract(context: StepContext) -> dict[str, Any]:
     released = take_released_batch(context, source)
     if released is not None:
         return released
-    table = read_known(context, source, model.labels.event_time, model.labels.delay)
+    try:
+        table = _read_some(context, source)
+    except DataError as problem:
+        # There is no batch to put aside, and whoever looks after production must hear of it all the same.
+        title = f"'{source.name}' cannot be used: nothing was trained on it"
+        wiring.alert(f"{context.key}:{source.name}:alert", "critical", model.name, title, problem.render())
+        raise
+    snapshot = take_snapshot(
+        table, source=source.name, event_time=model.labels.event_time, blobs=wiring.blobs, ledger=wiring.ledger
+    )
+    return snapshot.to_dict()
+
+
+def _read_some(context: StepContext, source: Source) -> pa.Table:
+    """The rows that were known of the labels' source. Raises DataError DATA-40 when there are none."""
+    labels = _model(context).labels
+    table = read_known(context, source, labels.event_time, labels.delay)
     if table.num_rows == 0:
         raise DataError(
             "DATA-40",
@@ -42,10 +58,7 @@ def extract(context: StepContext) -> dict[str, Any]:
             why=f"the window is {format_duration(window)}" if (window := window_of(context)) else None,
             fix="check the source's event_time and delay, or widen the model's window",
         )
-    snapshot = take_snapshot(
-        table, source=source.name, event_time=model.labels.event_time, blobs=wiring.blobs, ledger=wiring.ledger
-    )
-    return snapshot.to_dict()
+    return table
 
 
 def read_known(context: StepContext, source: Source, event_time: str | None, delay: timedelta) -> pa.Table:
