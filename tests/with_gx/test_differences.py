@@ -240,6 +240,35 @@ SHOWN = [
         FAILS,
         RAISES,
     ),
+    ("rules that demand nothing", column([1]), on_a("expect_column_min_to_be_between"), PASSES, RAISES),
+    (
+        "rules that demand nothing",
+        column([1]),
+        {"type": "expect_table_columns_to_match_ordered_list", "kwargs": {}},
+        PASSES,
+        RAISES,
+    ),
+    (
+        "counts not written as whole numbers",
+        column([1]),
+        {"type": "expect_table_row_count_to_equal", "kwargs": {"value": "1"}},
+        PASSES,
+        RAISES,
+    ),
+    (
+        "whole numbers beyond 64 bits",
+        column([2**70, 1], object),
+        on_a("expect_column_sum_to_be_between", min_value=0),
+        PASSES,
+        RAISES,
+    ),
+    (
+        "deviations of times",
+        column(["2024-01-01", "2024-01-02", "2024-03-01"], "datetime64[us]"),
+        on_a("expect_column_value_z_scores_to_be_less_than", threshold=3, double_sided=True),
+        PASSES,
+        RAISES,
+    ),
 ]
 
 
