@@ -90,13 +90,19 @@ def validate(
     Raises
     ------
     DataError
-        VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be read; VALID-50 when
-        `result_format` is none.
+        VALID-03 when `suite` is none; VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be
+        read; VALID-50 when `result_format` is none.
     """
     # A rule on one row needs neither: a server that asks such rules does not load Polars for them.
     from millrace.validation.fallback import with_fallback
     from millrace.validation.scan.frames import open_within
 
+    if not isinstance(suite, Suite):
+        raise DataError(
+            "VALID-03",
+            f"a {type(suite).__name__} is not a suite",
+            fix="give Suite.load(path) or Suite.from_dict(document); DataValidator takes all of them",
+        )
     form = ResultFormat.of(result_format)
     parameters = {**suite.parameters, **(parameters or {})}
     rules = [filled_rule(rule, parameters, at) for rule in suite.expectations]

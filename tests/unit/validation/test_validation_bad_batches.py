@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from millrace.core.errors import DataError
 from millrace.data.csv_file import read_csv
 from millrace.validation import engine
 from millrace.validation.check import Check
@@ -222,3 +223,11 @@ def test_a_regex_that_is_null_is_a_mistake_and_not_one_that_fits_everything(peop
 
     assert result.success is False
     assert result.problem == "the rule is not written right: regex is null"
+
+
+@pytest.mark.parametrize("suite", ["suite.json", {"name": "s", "expectations": []}, None])
+def test_what_is_no_suite_is_refused(people, suite):
+    with pytest.raises(DataError, match="is not a suite") as caught:
+        validate(people, suite)
+
+    assert caught.value.code == "VALID-03"
