@@ -397,3 +397,23 @@ def test_labels_that_cannot_be_read_are_told_once_and_the_window_waits(folder, w
     watched.heard.clear()
     watched.loop.tick()
     assert "degradation" in [happening.kind for happening in watched.heard]
+
+
+def test_what_nobody_foresaw_in_one_model_is_told_and_the_loop_goes_on(watch, monkeypatch):
+    watched = watch()
+    watched.answer(0)
+
+    def burst(*arguments, **settings):
+        raise OverflowError("a number nobody expected")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("millrace.flow.observe.Observer.degradation", burst)
+        watched.tick_after(1)
+
+    assert watched.loop.errors[0].code == "MON-22"
+    assert "OverflowError: a number nobody expected" in watched.loop.errors[0].what
+    assert len([title for title in watched.alerts() if "cannot look after" in title]) == 1
+
+    watched.heard.clear()
+    watched.loop.tick()
+    assert "degradation" in [happening.kind for happening in watched.heard]

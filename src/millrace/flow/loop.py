@@ -6,6 +6,7 @@ that comes to the same.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import Clock, SystemClock, from_text, to_text
-from millrace.core.errors import Conflict, MillraceError
+from millrace.core.errors import Conflict, MillraceError, ModelError
 from millrace.core.records import Alert, ModelVersion, Release
 from millrace.flow.lifecycle import TRAIN
 from millrace.flow.observe import Observer, Seen
@@ -116,7 +117,8 @@ class Loop:
     def _guarded(self, subject: str, work: Callable[[], object]) -> None:
         try:
             work()
-        except MillraceError as error:
+        except Exception as cause:
+            error = cause if isinstance(cause, MillraceError) else _unforeseen(cause)
             if error.code.partition("-")[0] in ("LEASE", "LEDGER", "STORE"):
                 raise  # another process is the loop now, or nothing can be written down
             self.errors.append(error)
@@ -269,3 +271,15 @@ def _ignore(happening: Happening) -> None:
 
 
 __all__ = ["DEFAULT_INTERVAL_S", "Happening", "Listener", "Loop"]
+
+
+def _unforeseen(cause: Exception) -> MillraceError:
+    frames = traceback.extract_tb(cause.__traceback__)
+    last = frames[-1] if frames else None
+    return ModelError(
+        "MON-22",
+        f"it stopped with {type(cause).__name__}: {cause}",
+        where=f"{last.filename}:{last.lineno}" if last else None,
+        why=last.line if last and last.line else None,
+        fix="mend the cause; the next look tries again",
+    )
