@@ -16,7 +16,7 @@ from millrace.validation.backend import Backend
 from millrace.validation.scan.arrow_columns import ArrowColumns
 from millrace.validation.scan.files import open_files
 from millrace.validation.scan.lazy_columns import LazyColumns, SpooledColumns
-from millrace.validation.scan.object_columns import as_array, is_gone, of_mapping, of_pandas
+from millrace.validation.scan.object_columns import MISFITS, as_array, is_gone, of_mapping, of_pandas
 from millrace.validation.scan.polars_backend import PolarsBackend
 
 
@@ -109,5 +109,5 @@ def to_table(data: Any) -> pa.Table:
 def _array(values: Any) -> pa.Array | pa.ChunkedArray:
     try:
         return as_array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except MISFITS:
         return pa.array([None if value is None or is_gone(value) else str(value) for value in values], pa.string())

@@ -14,7 +14,8 @@ from millrace.validation.scan.arrow_columns import as_series
 from millrace.validation.scan.polars_backend import label_of
 from millrace.validation.scan.python_rows import MixedValues, encode
 
-_MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+"""What `as_array` raises for values that have no one Arrow type."""
 
 
 class ObjectColumns:
@@ -69,7 +70,7 @@ class ObjectColumns:
             label, values = label_of(self.names, name), self._columns[place]
             try:
                 array = as_array(values)
-            except _MISFITS:
+            except MISFITS:
                 codes, found = encode(_present(values))
                 self.mixed[name] = found
                 self._types[name] = pa.opaque(pa.null(), type_name=found.type_name, vendor_name="python")
