@@ -13,6 +13,7 @@ from great_expectations.expectations.metrics import ColumnMapMetricProvider, col
 import millrace as mr
 from millrace.core.errors import MissingExtra
 from millrace.validation import fallback
+from millrace.validation.column_type import ColumnType
 from millrace.validation.engine import validate
 from millrace.validation.suite import Expectation
 
@@ -143,7 +144,7 @@ def test_rows_that_stay_in_a_database_are_not_fetched(monkeypatch):
         unsupported = frozenset()
 
         def type_of(self, column):
-            return pa.int64()
+            return ColumnType("integer", "int64")
 
         def compute(self, scopes):
             return {where: dict.fromkeys(figures, 3) for where, figures in scopes.items()}

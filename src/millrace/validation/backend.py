@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import pyarrow as pa
-
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr
 
 Scopes = Mapping[Expr | None, Sequence[Expr]]
@@ -31,8 +30,8 @@ class Backend(Protocol):
     names: Sequence[str]
     unsupported: frozenset[str]
 
-    def type_of(self, column: str) -> pa.DataType:
-        """Arrow type of a column that is there."""
+    def type_of(self, column: str) -> ColumnType:
+        """Type of a column that is there."""
         ...
 
     def compute(self, scopes: Scopes) -> Mapping[Expr | None, Mapping[Expr, Any]]:

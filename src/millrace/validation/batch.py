@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal
-
-import pyarrow as pa
-from pyarrow import types
+from typing import Any
 
 from millrace.core.errors import did_you_mean
 from millrace.validation.backend import Backend, CannotCheck
+from millrace.validation.column_type import ColumnType, Kind, kind_of, type_name
 from millrace.validation.expression import Expr, as_number, is_present
 from millrace.validation.expression import column as column_of
 
-__all__ = ["Batch", "CannotCheck", "Kind", "as_moment", "kind_of", "plain_type", "type_name"]
-
-Kind = Literal["number", "bool", "text", "time", "date", "nothing", "mixed", "other"]
+__all__ = ["Batch", "CannotCheck", "as_moment"]
 
 
 class Batch:
@@ -47,8 +43,8 @@ class Batch:
         self.rows_of = dict(rows_of or {})
         self.backend_of = dict(backend_of or {})
 
-    def type_of(self, column: str) -> pa.DataType:
-        """Arrow type of `column`. Raises CannotCheck when it is not there exactly once."""
+    def type_of(self, column: str) -> ColumnType:
+        """Type of `column`. Raises CannotCheck when it is not there exactly once."""
         count = self.names.count(column)
         if count == 0:
             raise CannotCheck(f"there is no column '{column}': {did_you_mean(column, self.names)}")
@@ -103,36 +99,6 @@ class Batch:
             if moment is not None:
                 return moment
         raise CannotCheck(f"{self.describe(column)}, which cannot be compared with {bound!r}")
-
-
-def kind_of(found: pa.DataType) -> Kind:
-    """What sort of values an Arrow type holds."""
-    found = plain_type(found)
-    tests: list[tuple[Kind, bool]] = [
-        ("number", types.is_integer(found) or types.is_floating(found) or types.is_decimal(found)),
-        ("bool", types.is_boolean(found)),
-        ("text", types.is_string(found) or types.is_large_string(found) or types.is_string_view(found)),
-        ("time", types.is_timestamp(found)),
-        ("date", types.is_date(found)),
-        ("nothing", types.is_null(found)),
-        ("mixed", isinstance(found, pa.OpaqueType)),
-    ]
-    return next((kind for kind, holds in tests if holds), "other")
-
-
-def plain_type(found: pa.DataType) -> pa.DataType:
-    """The type of the values, where they are kept in a dictionary."""
-    return found.value_type if types.is_dictionary(found) else found
-
-
-def type_name(found: pa.DataType) -> str:
-    """An Arrow type as messages name it."""
-    if types.is_null(found):
-        return "no value at all"
-    if isinstance(found, pa.OpaqueType):
-        return str(found.type_name)
-    # How wide the offsets of text are is no business of its reader.
-    return str(plain_type(found)).removeprefix("large_").removesuffix("_view")
 
 
 def as_moment(value: Any) -> datetime | None:

@@ -46,5 +46,4 @@ def large_csv(files: Sequence[Path], *, least_bytes: int = IN_MEMORY_BYTES) -> C
     if sum(file.stat().st_size for file in files) <= least_bytes:
         return None
     columns = CsvColumns(files)
-    schema = pa.schema([(name, columns.type_of(name)) for name in columns.names])
-    return CsvPieces(schema, columns.rows or 0, columns)
+    return CsvPieces(columns.schema, columns.rows or 0, columns)

@@ -13,8 +13,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
-from pyarrow import types
-
 from millrace.validation.backend import CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.expression import (
@@ -68,7 +66,7 @@ class Term:
 def column_term(batch: Batch, name: str) -> Term:
     """The column `name`. Raises CannotCheck when it is not there."""
     kind: str = batch.kind(name)
-    if kind == "time" and batch.type_of(name).tz is not None:
+    if kind == "time" and batch.type_of(name).zone is not None:
         kind = "zoned time"  # which no time without a zone equals
     return Term(kind, batch.values(name), name)
 
@@ -194,7 +192,7 @@ def _fitted(batch: Batch, left: Term, right: Term) -> tuple[Expr, Expr]:
 
 def _are_bytes(batch: Batch, *terms: Term) -> bool:
     found = [batch.type_of(term.name) for term in terms if term.name is not None]
-    return len(found) == len(terms) and all(types.is_binary(each) or types.is_large_binary(each) for each in found)
+    return len(found) == len(terms) and all(each.family == "binary" for each in found)
 
 
 def _number(term: Term) -> Expr:

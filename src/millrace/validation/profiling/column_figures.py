@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from millrace.validation.batch import Kind, kind_of
+from millrace.validation.arrow_types import of_arrow
+from millrace.validation.column_type import Kind, kind_of
 from millrace.validation.scan.arrow_columns import as_series
 
 SMALLEST_HASHES = 1 << 16
@@ -183,4 +184,4 @@ class RowSample:
 
 def figures_of(field_: pa.Field) -> ColumnFigures:
     """Running figures for a column of that type, nothing counted yet."""
-    return ColumnFigures(kind_of(field_.type))
+    return ColumnFigures(kind_of(of_arrow(field_.type)))

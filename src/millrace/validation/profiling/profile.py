@@ -12,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
-from millrace.validation.batch import type_name
+from millrace.validation.arrow_types import of_arrow
+from millrace.validation.column_type import type_name
 from millrace.validation.json_form import json_ready
 from millrace.validation.profiling.column_figures import ColumnFigures, RowSample, figures_of
 
@@ -179,7 +180,7 @@ def profile(pieces: pa.Table | Iterable[pa.Table], *, tell: Callable[[int], None
     return TableProfile(
         rows,
         [
-            _finish(one.name, type_name(one.type), figure, chosen[one.name])
+            _finish(one.name, type_name(of_arrow(one.type)), figure, chosen[one.name])
             for one, figure in zip(schema, figures, strict=True)
         ],
         chosen,

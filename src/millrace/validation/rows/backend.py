@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck, Scopes
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr
 from millrace.validation.rows.code import FAULTS, RowCode, RowColumn
 
@@ -37,8 +39,8 @@ class RowBackend:
         self._columns = columns
         self._row = row
 
-    def type_of(self, column: str) -> pa.DataType:
-        return self._types[column]
+    def type_of(self, column: str) -> ColumnType:
+        return of_arrow(self._types[column])
 
     def compute(self, scopes: Scopes) -> Mapping[Expr | None, Mapping[Expr, Any]]:
         return {where: self._figures(where, figures) for where, figures in scopes.items()}

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
-from millrace.validation.arrow_types import find_type
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.rows.code import Missing, RowColumn
 from millrace.validation.suite import Expectation
+from millrace.validation.type_names import find_type
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, datetime, date, time, Decimal, list, dict})
 """Types whose values rules take as they are; of these exactly, not of their subclasses."""
@@ -76,7 +77,7 @@ def declared_types(rules: Iterable[Expectation]) -> dict[str, pa.DataType]:
         if rule.type not in TYPE_RULES or rule.column is None or not isinstance(names, (list, tuple)):
             continue
         tests = [test for name in names if isinstance(name, str) and (test := find_type(name)) is not None]
-        accepted = next((kind for test in tests for kind in _TYPES if test(kind)), None)
+        accepted = next((kind for test in tests for kind in _TYPES if test(of_arrow(kind))), None)
         if accepted is not None:
             found.setdefault(rule.column, accepted)
     return found

@@ -97,7 +97,7 @@ def quantiles(batch: Batch, kwargs: Kwargs) -> Check:
     def finish(found: Values) -> Finding:
         neighbours = [[found[quantile(values, share, side)] for side in sides] for share in shares]
         observed = [_chosen(pair, share, found[present], way) for pair, share in zip(neighbours, shares, strict=True)]
-        if is_whole and "int" in str(batch.type_of(column)):
+        if is_whole and batch.type_of(column).family == "integer":
             observed = [None if value is None else int(value) for value in observed]
         details = [_is_in_range(value, *bounds) for value, bounds in zip(observed, ranges, strict=True)]
         result = {

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from millrace.core.errors import MillraceError, did_you_mean, nearest
-from millrace.validation.arrow_types import TYPE_NAMES, find_exact_type, find_type, is_numeric_name
-from millrace.validation.batch import Batch, CannotCheck, plain_type, type_name
+from millrace.validation.batch import Batch, CannotCheck
 from millrace.validation.check import Check, Finding, Values, is_within
+from millrace.validation.column_type import plain_type, type_name
 from millrace.validation.expression import ROWS, Predicate, all_of, count_if, holds, is_present, negate
+from millrace.validation.type_names import TYPE_NAMES, find_exact_type, find_type, is_numeric_name
 
 Kwargs = Mapping[str, Any]
 

@@ -10,7 +10,9 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import types
 
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.scan.offset_zones import in_utc
 from millrace.validation.scan.polars_backend import label_of
@@ -28,8 +30,8 @@ class ArrowColumns:
         self._table = table
         self._series: dict[str, pl.Series] = {}
 
-    def type_of(self, name: str) -> pa.DataType:
-        return self._table.schema.field(self.names.index(name)).type
+    def type_of(self, name: str) -> ColumnType:
+        return of_arrow(self._table.schema.field(self.names.index(name)).type)
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
         return pl.DataFrame([self._converted(name) for name in names]).lazy()
@@ -41,7 +43,7 @@ class ArrowColumns:
         if figure.op not in ("min", "max") or figure.args[0].op != "column":
             return False, None
         name = figure.args[0].args[0]
-        if not types.is_integer(self.type_of(name)):
+        if self.type_of(name).family != "integer":
             return False, None
         series = self._converted(name)
         return True, series.min() if figure.op == "min" else series.max()

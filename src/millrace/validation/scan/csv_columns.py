@@ -16,6 +16,8 @@ from pyarrow import csv
 
 from millrace.core.errors import DataError
 from millrace.store.csv_ending import ends_within_quotes
+from millrace.validation.arrow_types import of_arrow
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.scan.arrow_columns import ArrowColumns
 from millrace.validation.scan.polars_backend import Columns, label_of, plain_values
@@ -96,11 +98,16 @@ class CsvColumns:
         self._types = {name: _one_type([header.field(name).type for header in headers]) for name in self.names}
         self._settle()
 
-    def type_of(self, name: str) -> pa.DataType:
-        return self._types[name]
+    def type_of(self, name: str) -> ColumnType:
+        return of_arrow(self._types[name])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow types of all columns."""
+        return pa.schema([(name, self._types[name]) for name in self.names])
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
-        empty = pl.from_arrow(pa.schema([(name, self._types[name]) for name in self.names]).empty_table())
+        empty = pl.from_arrow(self.schema.empty_table())
         assert isinstance(empty, pl.DataFrame)
 
         def read(

@@ -47,6 +47,7 @@ def open_batch(data: Any) -> Backend:
     if isinstance(data, pl.DataFrame) and pl.Object in data.dtypes:
         return PolarsBackend(of_mapping({c.name: c.to_list() if c.dtype == pl.Object else c.to_arrow() for c in data}))
     if isinstance(data, Mapping):
+        _refuse_one_row(data)
         try:
             return PolarsBackend(of_mapping(data))
         except (TypeError, ValueError) as error:
@@ -54,6 +55,17 @@ def open_batch(data: Any) -> Backend:
                 "VALID-05", f"this mapping is not a table: {error}", fix="give every column as many values"
             ) from error
     return PolarsBackend(ArrowColumns(to_table(data)))
+
+
+def _refuse_one_row(columns: Mapping[Any, Any]) -> None:
+    """Raises VALID-05 for a value in place of a column: a text would be taken for a column of its letters."""
+    for name, values in columns.items():
+        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+            raise DataError(
+                "VALID-05",
+                f"this mapping is not a table: its column '{name}' is a {type(values).__name__}, not a list of values",
+                fix="give every column a list of as many values; RowChecker judges a row by itself",
+            )
 
 
 def open_within(stack: ExitStack, data: Any) -> Backend:

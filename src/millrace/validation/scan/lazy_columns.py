@@ -14,6 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
+from millrace.validation.arrow_types import of_arrow
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.scan.offset_zones import schema_in_utc
 from millrace.validation.scan.polars_backend import label_of, plain_values
@@ -40,8 +42,8 @@ class LazyColumns:
         self.names: list[str] = self._types.names()
         self.rows = rows
 
-    def type_of(self, name: str) -> pa.DataType:
-        return pl.Series(name, [], dtype=self._types[name]).to_arrow().type
+    def type_of(self, name: str) -> ColumnType:
+        return of_arrow(pl.Series(name, [], dtype=self._types[name]).to_arrow().type)
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
         wanted = list(names)
@@ -86,8 +88,8 @@ class SpooledColumns(LazyColumns):
         self._schema = reader.schema
         super().__init__(pl.scan_ipc(file), rows)
 
-    def type_of(self, name: str) -> pa.DataType:
-        return self._schema.field(self.names.index(name)).type
+    def type_of(self, name: str) -> ColumnType:
+        return of_arrow(self._schema.field(self.names.index(name)).type)
 
 
 def _unreadable(error: BaseException) -> DataError:

@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import ROWS, Expr
 from millrace.validation.scan.arrow_columns import as_series
 from millrace.validation.scan.polars_backend import label_of
@@ -37,9 +39,9 @@ class ObjectColumns:
         self.mixed: dict[str, MixedValues] = {}
         self._columns = columns
         self._series: dict[str, pl.Series] = {}
-        self._types: dict[str, pa.DataType] = {}
+        self._types: dict[str, ColumnType] = {}
 
-    def type_of(self, name: str) -> pa.DataType:
+    def type_of(self, name: str) -> ColumnType:
         self._converted(name)
         return self._types[name]
 
@@ -73,10 +75,10 @@ class ObjectColumns:
             except MISFITS:
                 codes, found = encode(_present(values))
                 self.mixed[name] = found
-                self._types[name] = pa.opaque(pa.null(), type_name=found.type_name, vendor_name="python")
+                self._types[name] = ColumnType("mixed", found.type_name)
                 self._series[name] = pl.Series(label, codes, dtype=pl.UInt32)
             else:
-                self._types[name] = array.type
+                self._types[name] = of_arrow(array.type)
                 try:
                     self._series[name] = as_series(label, array)
                 except (pl.exceptions.PolarsError, pa.ArrowException, TypeError, ValueError) as error:

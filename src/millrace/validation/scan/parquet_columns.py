@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.core.errors import DataError, MillraceError
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr
 from millrace.validation.scan.offset_zones import has_offsets, in_utc, scan_with_offsets
 from millrace.validation.scan.parquet_statistics import FooterStatistics
@@ -51,8 +53,8 @@ class ParquetColumns:
         self.names: list[str] = self.schema.names
         self.rows: int | None = sum(footer.num_rows for footer in self.footers)
 
-    def type_of(self, name: str) -> pa.DataType:
-        return self.schema.field(name).type
+    def type_of(self, name: str) -> ColumnType:
+        return of_arrow(self.schema.field(name).type)
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
         wanted = list(names)

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
-from pyarrow import types
 
 from millrace.validation.backend import CannotCheck, Scopes, query_on
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import FALSE, ROWS, TRUE, Expr
 from millrace.validation.scan.polars_figures import compile_figure, decoded, is_far, python_value, spread_around
 from millrace.validation.scan.polars_keys import DenseSet, count_distinct, count_repeated, is_large, repeated_rows
@@ -47,8 +47,8 @@ class Columns(Protocol):
         """Columns seen so far whose values are Python's: the frame holds their places."""
         ...
 
-    def type_of(self, name: str) -> pa.DataType:
-        """Arrow type of a column that is there."""
+    def type_of(self, name: str) -> ColumnType:
+        """Type of a column that is there."""
         ...
 
     def frame(self, names: Iterable[str]) -> pl.LazyFrame:
@@ -92,7 +92,7 @@ class PolarsBackend:
         self._columns = columns
         self.names: Sequence[str] = columns.names
 
-    def type_of(self, column: str) -> pa.DataType:
+    def type_of(self, column: str) -> ColumnType:
         return self._columns.type_of(column)
 
     def compute(self, scopes: Scopes) -> Mapping[Expr | None, Mapping[Expr, Any]]:
@@ -200,7 +200,7 @@ class PolarsBackend:
         """A set to count the distinct values of one column of whole numbers in, where its bounds allow."""
         if figure.op != "distinct" or len(figure.args) != 1 or figure.args[0].op != "column":
             return None
-        if not types.is_integer(self.type_of(figure.args[0].args[0])):
+        if self.type_of(figure.args[0].args[0]).family != "integer":
             return None
         bounds = [self._columns.known(Expr(op, figure.args)) for op in ("min", "max")]
         return DenseSet.of(self._columns.rows, *(value if is_known else None for is_known, value in bounds))

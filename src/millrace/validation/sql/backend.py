@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Protocol
 
-import pyarrow as pa
-
+from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck, Scopes, query_on
+from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr, Predicate, count_if, is_present
 from millrace.validation.sql.dialects import PARAMETER, Dialect
 from millrace.validation.sql.figures import (
@@ -96,9 +96,9 @@ class SqlBackend:
         """Let the connection go; the batch can be asked nothing more."""
         self._database.close()
 
-    def type_of(self, column: str) -> pa.DataType:
-        """Arrow type of a column that is there."""
-        return self._columns[column].type
+    def type_of(self, column: str) -> ColumnType:
+        """Type of a column that is there."""
+        return of_arrow(self._columns[column].type)
 
     def compute(self, scopes: Scopes) -> dict[Expr | None, dict[Expr, Any]]:
         """The figures of each scope: one SELECT, and one for every sorted or grouped list."""
