@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +46,10 @@ def choose(
 ) -> tuple[list[SqlColumn], str, str | None]:
     """The columns that a source keeps, under its names, and what stands behind FROM then.
 
-    Raises DataError DATA-02 for a column that is not there.
+    Raises
+    ------
+    DataError
+        DATA-02 for a column that is not there, DATA-11 for a rename onto a name in use.
     """
     if columns is None:
         return list(found), relation, order
@@ -56,6 +60,16 @@ def choose(
     for name in [*renames, *(kept if not renames else [])]:
         if name not in by_name:
             raise DataError("DATA-02", f"there is no column '{name}'", fix=did_you_mean(name, by_name))
+    # A database that knows no case takes "City" for "city", and would judge one in place of the other.
+    known = Counter(name if dialect.names_have_case else name.lower() for name in kept)
+    twice = sorted(name for name in kept if known[name if dialect.names_have_case else name.lower()] > 1)
+    if renames and twice:
+        raise DataError(
+            "DATA-11",
+            f"after renaming, the columns {list(dict.fromkeys(twice))} are there twice",
+            why="" if dialect.names_have_case else f"{dialect.name} takes no notice of case in names",
+            fix="rename the other one too in columns=, or list only the columns to keep",
+        )
     quoted = dialect.quoted
     parts = [f"{quoted(theirs[name])} AS {quoted(name)}" for name in kept]
     if order is not None:

@@ -36,8 +36,9 @@ def open_source(source: Any, *, root: Path | None = None, end: datetime | None =
     Raises
     ------
     DataError
-        DATA-01 (no such file), DATA-02 (no such column), DATA-10 (URL, connection, table or query refused), VALID-30
-        (a database that suites are not judged in), VALID-31 (no DuckDB), VALID-32 (an `end`, and times kept as text).
+        DATA-01 (no such file), DATA-02 (no such column), DATA-10 (URL, connection, table or query refused), DATA-11 (a
+        rename onto a name in use), VALID-30 (a database that suites are not judged in), VALID-31 (no DuckDB),
+        VALID-32 (an `end`, and times kept as text).
     """
     url = resolve_url(source.path)
     time = source.event_time

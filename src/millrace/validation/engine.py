@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from millrace.core.clock import SystemClock, to_text
+from millrace.core.clock import SystemClock, from_text, to_text
 from millrace.core.errors import DataError
 from millrace.validation.backend import Backend, CannotCheck
 from millrace.validation.batch import Batch
@@ -60,7 +60,7 @@ def validate(
     suite: Suite,
     *,
     result_format: str | Mapping[str, Any] | ResultFormat = "SUMMARY",
-    at: datetime | None = None,
+    at: datetime | str | None = None,
     tables: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> ValidationResult:
@@ -79,8 +79,9 @@ def validate(
     result_format : {"BOOLEAN_ONLY", "BASIC", "SUMMARY", "COMPLETE"} or mapping
         GX's levels of detail, or its object of settings, see `ResultFormat`. COMPLETE lists every unexpected value
         and its row.
-    at : datetime, optional
-        Time of the validation, for the report and for ``now()`` in suite parameters; the present without it.
+    at : datetime or str, optional
+        Time of the validation, or its ISO 8601 text, for the report and for ``now()`` in suite parameters; the present
+        without it.
     tables : mapping of str to data, optional
         Tables that rules name, such as ``other_table_name``.
     parameters : mapping of str to value, optional
@@ -91,11 +92,11 @@ def validate(
     ------
     DataError
         VALID-03 when `suite` is none; VALID-05 when `data` is no table; VALID-10 to VALID-12 when a file cannot be
-        read; VALID-50 when `result_format` is none.
+        read; VALID-50 when `result_format` is none; VALID-70 when `at` is no time; VALID-71 when `parameters` or
+        `tables` is no mapping from names.
     """
     # A rule on one row needs neither: a server that asks such rules does not load Polars for them.
-    from millrace.validation.fallback import with_fallback
-    from millrace.validation.scan.frames import open_within
+    from millrace.validation.scan.batches import open_within
 
     if not isinstance(suite, Suite):
         raise DataError(
@@ -104,18 +105,46 @@ def validate(
             fix="give Suite.load(path) or Suite.from_dict(document); DataValidator takes all of them",
         )
     form = ResultFormat.of(result_format)
-    parameters = {**suite.parameters, **(parameters or {})}
-    rules = [filled_rule(rule, parameters, at) for rule in suite.expectations]
+    moment = _moment(at)
+    parameters, tables = _by_name("parameters", parameters), _by_name("tables", tables)
+    parameters = {**suite.parameters, **parameters}
+    rules = [filled_rule(rule, parameters, moment) for rule in suite.expectations]
     # Rows in a database hold a connection until they are judged.
     with ExitStack() as stack:
         backend = open_within(stack, data)
-        others = {name: partial(open_within, stack, table) for name, table in (tables or {}).items()}
+        others = {name: partial(open_within, stack, table) for name, table in tables.items()}
         batch = Batch(backend, {name: partial(_count_of, other) for name, other in others.items()}, others)
         rows, results = judge(batch, rules, form, parameters)
-    results = with_fallback(results, data, form, parameters)
+    if any(result.is_unsupported for result in results):
+        from millrace.validation.fallback import with_fallback
+
+        results = with_fallback(results, data, form, parameters)
     if form.level == "BOOLEAN_ONLY":
         results = [_verdict_alone(result) for result in results]
-    return ValidationResult(suite.name, rows, results, suite.id, to_text(at) if at else None, json_ready(parameters))
+    return ValidationResult(
+        suite.name, rows, results, suite.id, to_text(moment) if moment else None, json_ready(parameters)
+    )
+
+
+def _moment(at: Any) -> datetime | None:
+    if at is None or isinstance(at, datetime):
+        return at
+    try:
+        return from_text(at if isinstance(at, str) else at.isoformat())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DataError(
+            "VALID-70", f"at={at!r} is no time", fix='give a datetime, or text such as "2024-05-01T12:00:00Z"'
+        ) from error
+
+
+def _by_name(argument: str, given: Any) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise DataError(
+            "VALID-71",
+            f"{argument} is a {type(given).__name__}, not a mapping from names",
+            fix=f'write {argument}={{"NAME": ...}}',
+        )
+    return given or {}
 
 
 def judge(

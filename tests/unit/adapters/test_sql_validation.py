@@ -159,6 +159,17 @@ def test_columns_are_kept_and_renamed(orders):
     assert (caught.value.code, "'amount'" in caught.value.fix) == ("DATA-02", True)
 
 
+@pytest.mark.parametrize("ours", ["city", "City"])  # SQLite takes "City" for "city"
+def test_a_rename_onto_a_name_in_use_is_refused(orders, ours):
+    with pytest.raises(DataError, match=f"{ours}.* are there twice") as caught:
+        open_source(source(orders, columns={ours: "amount"}))
+
+    assert caught.value.code == "DATA-11"
+    both = open_source(source(orders, columns={ours: "amount", "place": "city"}))
+    assert both.names == ["id", ours, "place", "at", "ok"]
+    both.close()
+
+
 def test_events_of_the_future_are_left_out(orders):
     bound = datetime(2024, 1, 3, tzinfo=UTC)
     suite = mr.Suite("s").expect_table_row_count_to_equal(3)

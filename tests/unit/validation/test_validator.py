@@ -1,5 +1,7 @@
 """DataValidator takes whatever validate takes."""
 
+from datetime import UTC, date, datetime
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -64,6 +66,45 @@ def test_what_is_no_table_is_refused(validator):
         validator.validate_serving_data(7)
 
     assert error.value.code == "VALID-05"
+
+
+@pytest.mark.parametrize(
+    "row", [{"age": "abc"}, {"age": 7}, {"age": b"ab"}, {"age": [7, 8], "late": "01"}, {"age": {}}]
+)
+def test_one_row_is_no_table(validator, row):
+    with pytest.raises(DataError, match="not a list of values") as error:
+        validator.validate_data(row)
+
+    assert (error.value.code, "RowChecker" in error.value.fix) == ("VALID-05", True)
+
+
+@pytest.mark.parametrize(
+    "at", [datetime(2024, 5, 1, tzinfo=UTC), "2024-05-01", "2024-05-01T02:00:00+02:00", date(2024, 5, 1)]
+)
+def test_the_time_may_be_text(at):
+    now = {"$PARAMETER": "now() - timedelta(days=1)"}
+    suite = mr.Suite("s").expect_column_values_to_be_between("day", now)
+
+    result = mr.DataValidator(suite).validate({"day": [datetime(2024, 4, 30, tzinfo=UTC)]}, at=at)
+
+    assert (result.success, result.validated_at) == (True, "2024-05-01T00:00:00.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"at": "soon"}, "VALID-70", "at='soon' is no time"),
+        ({"at": 5}, "VALID-70", "at=5 is no time"),
+        ({"parameters": [1]}, "VALID-71", "parameters is a list, not a mapping"),
+        ({"parameters": "oldest"}, "VALID-71", "parameters is a str, not a mapping"),
+        ({"tables": [ROWS]}, "VALID-71", "tables is a list, not a mapping"),
+    ],
+)
+def test_options_of_another_kind_are_refused_by_name(validator, options, code, words):
+    with pytest.raises(DataError, match=words) as error:
+        validator.validate_data(ROWS, **options)
+
+    assert error.value.code == code
 
 
 def test_a_suite_without_rules_is_no_success():

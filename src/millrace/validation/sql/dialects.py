@@ -44,6 +44,8 @@ class Dialect:
         Whether Python functions can be called in a statement.
     has_decimals : bool
         Whether a number with a point is exact.
+    names_have_case : bool
+        Whether quoted names that differ only in case are two columns.
     stdev, collate : str, optional
         The deviation with n - 1, without which it takes two passes; what orders text by code point.
     true, false : str
@@ -63,6 +65,7 @@ class Dialect:
     end: str = r"\z"
     functions: bool = False
     has_decimals: bool = True
+    names_have_case: bool = False
     stdev: str | None = "stddev_samp({})"
     collate: str = "{}"
     true: str = "TRUE"
@@ -132,6 +135,7 @@ POSTGRES = Dialect(
     member="{} = ANY(" + PARAMETER + ")",
     matches="({} ~ " + PARAMETER + "::text)",
     end=r"\Z",
+    names_have_case=True,
     collate='({} COLLATE "C")',
 )
 
