@@ -145,7 +145,7 @@ def _incidents(options: argparse.Namespace) -> list[Verdict]:
     limits = batch.source.incidents or DEFAULT
 
     def of_reference(schema: pa.Schema) -> list[str]:
-        # Where only the batch lacks it, its suite says so.
+        # Where only the batch lacks it, none of its rows has a label, and the comparison says so.
         if options.label and options.label not in schema.names:
             fix = did_you_mean(options.label, schema.names)
             raise DataError("VALID-67", f"there is no column '{options.label}'", where=options.against, fix=fix)

@@ -241,6 +241,36 @@ def test_two_batches_are_compared_in_labels_groups_and_clocks():
     assert found(batch(2, country="PL"), groups=[]) == set()
 
 
+def test_a_column_of_labels_or_groups_that_is_gone_is_told():
+    def batch(**renamed):
+        rows = {"country": ["DE", "FR"] * 100, "plan": ["free", "pro"] * 100, "late": [0, 1] * 100}
+        return pa.table({renamed.get(name, name): values for name, values in rows.items() if renamed.get(name) != ""})
+
+    def judged(now, before, limits=DEFAULT, **options):
+        verdicts = compare_batches(now, before, limits, **options)
+        return [(verdict.outcome, verdict.reason) for verdict in verdicts]
+
+    asked = Incidents(groups="country")
+    gone = "country: the column and its groups (DE, FR) are gone from the batch"
+    assert judged(batch(country=""), batch(), asked) == [("fail", gone)]
+    assert judged(batch(country="countri"), batch(), asked) == [("fail", f"{gone}; did you mean 'countri'?")]
+    assert judged(batch(country=""), batch(), groups=["country"]) == [("inconclusive", gone)]
+    assert ("inconclusive", gone) in judged(batch(country=""), batch())
+    assert judged(batch(), batch(country=""), asked) == [
+        ("inconclusive", "country: the reference has no such column, so its groups have nothing to be compared with")
+    ]
+    assert judged(batch(country=""), batch(country=""), asked) == [
+        ("inconclusive", "country: neither the batch nor the reference has such a column")
+    ]
+    assert judged(batch(country="")[:0], batch(), asked) == [("fail", gone)]
+    # Of columns that nobody asked for and the reference never had, there is nothing to tell.
+    assert judged(batch(), batch(country="", plan=""), groups=["country", "view_feature"]) == []
+    late = judged(batch(late=""), batch(), Incidents(groups=()), label="late")
+    assert late == [("fail", "none of the 200 rows has a label: the label feed looks broken")]
+    new = judged(batch(), batch(late=""), Incidents(groups=()), label="late")
+    assert new == [("pass", "2 different labels among 200")]
+
+
 def test_numbers_as_labels_are_only_judged_for_being_all_the_same():
     spread, same = pa.chunked_array([[0.5, 1.5] * 100]), pa.chunked_array([[7.25] * 200])
 

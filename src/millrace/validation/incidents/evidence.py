@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.core.clock import from_micros
+from millrace.core.errors import nearest
 from millrace.core.verdict import Verdict
 from millrace.validation.incidents.limits import Incidents
 from millrace.validation.incidents.rules import judge_clock, judge_labels, judge_population
@@ -32,6 +33,9 @@ def compare_batches(
 ) -> list[Verdict]:
     """The incident rules that compare a batch with its reference: labels, populations and clocks.
 
+    A column of labels or populations that one of the two lacks is told, never passed over: a batch without the labels
+    has no label, and one without the column that `limits` name lost all its groups.
+
     Parameters
     ----------
     label : str, optional
@@ -41,11 +45,14 @@ def compare_batches(
     """
     shared = [name for name in table.column_names if name in reference.column_names]
     found = []
-    if label is not None and label in shared:
-        found.append(judge_classes(table.column(label), reference.column(label), limits))
+    if label is not None:
+        none = pa.chunked_array([pa.nulls(table.num_rows)])
+        labels = table.column(label) if label in table.column_names else none
+        found.append(judge_classes(labels, reference.column(label) if label in shared else None, limits))
     asked = limits.groups
-    wanted = asked if asked is not None else shared if groups is None else groups
-    names = [name for name in wanted if name in shared and name != label]
+    # What nobody asked for can only be missed where the reference has it.
+    wanted = asked if asked is not None else reference.column_names if groups is None else groups
+    names = [name for name in wanted if name != label and (asked is not None or name in reference.column_names)]
     found += _populations(table, reference, names, limits, is_asked=asked is not None)
     times = [
         name for name in shared if all(pa.types.is_timestamp(t.schema.field(name).type) for t in (table, reference))
@@ -133,15 +140,19 @@ def _populations(
             not _is_text(reference.column(name)) or pc.count_distinct(reference.column(name)).as_py() > _MOST_GROUPS
         ):
             continue
-        before, now = _groups(reference.column(name)), _groups(table.column(name))
-        unseen = {group: count for group, count in now.items() if group not in before}
+        absent = [side for side, one in (("batch", table), ("reference", reference)) if name not in one.column_names]
+        before, now = (_groups(one.column(name)) if name in one.column_names else {} for one in (reference, table))
+        unseen = {} if absent else {group: count for group, count in now.items() if group not in before}
         # A column that was filled in at last lost no population.
         vanished = {group: count for group, count in before.items() if group not in now and group != _MISSING}
         yield judge_population(
             {
                 "column": name,
-                "n": sum(now.values()),
-                "reference_n": sum(before.values()),
+                "absent": absent,
+                "nearest": nearest(name, table.column_names) if "batch" in absent else None,
+                "is_asked": is_asked,
+                "n": table.num_rows,
+                "reference_n": reference.num_rows,
                 "unseen": _shortened(unseen, unseen, _MOST_GROUPS),
                 "vanished": _shortened(vanished, vanished, _MOST_GROUPS),
                 "unseen_limit": limits.unseen,

@@ -85,14 +85,19 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
     """Fail when many rows are of groups that the reference never held, or groups with many of its rows are gone.
 
     Were the mix the same, n rows would miss groups with a share s of it with a probability of (1 - s) to the n.
+    Fail, too, when the column itself is gone that was asked for, and the reference had it; inconclusive when it is one
+    that nobody asked for, or one that the reference never had.
 
     Parameters
     ----------
     evidence : mapping
         ``column``, ``n``, ``reference_n``, ``unseen`` and ``vanished`` (group as text to its rows, here and in the
-        reference), ``unseen_limit``, ``vanished_limit``, ``min_samples``, ``chance``.
+        reference), ``unseen_limit``, ``vanished_limit``, ``min_samples``, ``chance``; where a side lacks the column,
+        ``absent`` (``batch``, ``reference``), ``nearest`` and ``is_asked``.
     """
     n, total, column = evidence["n"], evidence["reference_n"], evidence["column"]
+    if evidence.get("absent"):
+        return _absent_population(evidence)
     if min(n, total) < evidence["min_samples"]:
         text = f"{column}: {n:,} rows against {total:,}, of the {evidence['min_samples']} needed"
         return _verdict(POPULATION, "inconclusive", text, evidence)
@@ -107,6 +112,20 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
         return _verdict(POPULATION, "fail", f"{column}: {'; '.join(parts)}: another population", evidence)
     text = f"{column}: {unseen:.1%} of the rows are of new groups, {vanished:.1%} of the reference's are gone"
     return _verdict(POPULATION, "pass", text, evidence)
+
+
+def _absent_population(evidence: Mapping[str, Any]) -> Verdict:
+    column, absent = evidence["column"], evidence["absent"]
+    hint = f"; did you mean '{evidence['nearest']}'?" if evidence.get("nearest") else ""
+    if absent == ["reference"]:
+        text = f"{column}: the reference has no such column, so its groups have nothing to be compared with"
+        return _verdict(POPULATION, "inconclusive", text, evidence)
+    if len(absent) > 1:
+        text = f"{column}: neither the batch nor the reference has such a column{hint}"
+        return _verdict(POPULATION, "inconclusive", text, evidence)
+    groups = f" and its groups ({_names(evidence['vanished'])})" if evidence["vanished"] else ""
+    text = f"{column}: the column{groups} {'are' if groups else 'is'} gone from the batch{hint}"
+    return _verdict(POPULATION, "fail" if evidence["is_asked"] else "inconclusive", text, evidence)
 
 
 def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
