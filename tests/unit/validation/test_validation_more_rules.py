@@ -222,6 +222,19 @@ def test_decimals_are_compared_exactly():
     assert wrong("column_values_to_be_between", "d", 10**60, table=table) == [0.1, 0.2, 0.3]
 
 
+@pytest.mark.parametrize("scale", [0, 18])
+def test_decimals_are_compared_to_their_last_digit(scale):
+    below, value, above = (Decimal(f"{10**37 + step}E-{scale}") for step in range(3))
+    suite = Suite("s").expect_column_values_to_be_between("a", value, value)
+    suite.expect_column_values_to_be_between("a", below, above).expect_column_values_to_be_in_set("a", [value])
+    suite.expect_column_values_to_be_between("a", above).expect_column_values_to_be_between("a", max_value=below)
+    suite.expect_column_values_to_be_in_set("a", [above])
+
+    results = validate(pa.table({"a": pa.array([value], pa.decimal128(38, scale))}), suite).results
+
+    assert [(one.success, one.problem) for one in results] == [(True, None)] * 3 + [(False, None)] * 3
+
+
 def test_whole_numbers_are_compared_and_added_exactly_at_their_extremes():
     low, high = -(2**63), 2**63 - 1
     table = pa.table({"i": pa.array([low, high, high - 1]), "u": pa.array([0, 2**64 - 1, 1], pa.uint64())})

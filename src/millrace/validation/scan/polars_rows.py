@@ -324,7 +324,12 @@ def _compare_decimal(op: str, values: pl.Expr, dtype: pl.Decimal, other: Any) ->
     if abs(whole) >= 10**_DIGITS:
         return _always(values, holds=op in (("lt", "le", "ne") if whole > 0 else ("gt", "ge", "ne")))
     wide = pl.Decimal(_DIGITS, dtype.scale)
-    return _apply(op, values.cast(wide), pl.lit(Decimal(whole).scaleb(-dtype.scale), dtype=wide))
+    return _apply(op, values.cast(wide), pl.lit(_in_units(whole, dtype.scale), dtype=wide))
+
+
+def _in_units(whole: int, scale: int) -> Decimal:
+    """`whole` units of the last of `scale` places; `Decimal.scaleb` would round to 28 digits."""
+    return Decimal(f"{whole}E{-scale}")
 
 
 def _always(values: pl.Expr, *, holds: bool) -> pl.Expr:
@@ -344,7 +349,7 @@ def _number_member(member: Any, dtype: pl.DataType) -> Any:
         scale = cast("pl.Decimal", dtype).scale
         units = Fraction(member) * 10**scale
         fits = units.denominator == 1 and abs(units) < 10 ** (cast("pl.Decimal", dtype).precision or _DIGITS)
-        return Decimal(int(units)).scaleb(-scale) if fits else None
+        return _in_units(int(units), scale) if fits else None
     return int(member) if member == int(member) and _fits(int(member), dtype) else None
 
 
