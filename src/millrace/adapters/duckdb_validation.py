@@ -18,6 +18,7 @@ from millrace.validation.sql.dialects import DUCKDB
 from millrace.validation.sql.text import SqlColumn
 
 _MANY = 10_000
+_TOO_LONG = re.compile(r"[ \"]-?\d{39,}\"? to DECIMAL\(38,0\)|Overflow in .*(DECIMAL|HUGEINT)")
 
 
 def open_duckdb(
@@ -131,7 +132,7 @@ class DuckDatabase:
                 yield from rows
         except duckdb.Error as error:
             self._again()
-            raise CannotCheck(f"DuckDB refused: {_first_line(error)}") from error
+            raise CannotCheck(_reason(error)) from error
         except (ValueError, OverflowError) as error:  # a value that the driver cannot send
             raise CannotCheck(f"DuckDB cannot be sent a value: {error}") from error
 
@@ -176,10 +177,19 @@ def _column(name: str, declared: str, found: pa.DataType) -> SqlColumn:
     if declared == "UUID" or declared.startswith("ENUM"):
         return SqlColumn(name, pa.string(), f"CAST({quoted} AS VARCHAR)")
     if declared in ("HUGEINT", "UHUGEINT", "BIGNUM"):
-        return SqlColumn(name, pa.decimal128(38, 0), f"CAST({quoted} AS DECIMAL(38, 0))")
+        whole = f"CAST({quoted} AS VARCHAR)" if declared == "BIGNUM" else quoted  # of which DuckDB casts no other way
+        return SqlColumn(name, pa.decimal128(38, 0), f"CAST({whole} AS DECIMAL(38, 0))")
     if re.match(r"TIMESTAMP_(S|MS|NS)", declared):
         return SqlColumn(name, pa.timestamp("us"), f"CAST({quoted} AS TIMESTAMP)")
     return SqlColumn(name, found, quoted)
+
+
+def _reason(error: Exception) -> str:
+    """Why a query was refused: a number too long for every exact type is nothing that its writer can mend."""
+    told = _first_line(error)
+    if _TOO_LONG.search(told):
+        return f"unsupported: DuckDB calculates exactly with at most 38 digits: {told}"
+    return f"DuckDB refused: {told}"
 
 
 def _first_line(error: Exception) -> str:

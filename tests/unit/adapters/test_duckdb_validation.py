@@ -1,5 +1,7 @@
 """Suites judged in DuckDB: its own types, views, refusals, and a table larger than what is read of it."""
 
+from decimal import Decimal
+
 import pytest
 
 import millrace as mr
@@ -99,6 +101,61 @@ def test_a_rule_that_fails_there_spoils_no_other():
         broken, sound = validate(batch, suite).results
 
     assert (broken.success, "DuckDB refused" in broken.problem, sound.success) == (False, True, True)
+
+
+@pytest.mark.parametrize("kind", ["HUGEINT", "UHUGEINT", "BIGNUM"])
+def test_whole_numbers_are_judged_up_to_38_digits(kind):
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"CREATE TABLE t AS SELECT v::{kind} AS big FROM (VALUES ('{10**38 - 1}'), ('5'), (NULL)) AS v(v)"
+        )
+        suite = mr.Suite("s").expect_column_values_to_be_between("big", 5, Decimal(10**38 - 1))
+        suite.expect_column_values_to_be_in_set("big", [5, Decimal(10**38 - 1)]).expect_column_max_to_be_between(
+            "big", 6
+        )
+        suite.expect_column_values_to_be_between("big", 5, Decimal(10**38 - 2), mostly=0.51)
+
+        results = validate(in_duckdb(connection, table="t"), suite).results
+
+    assert [(one.success, one.problem) for one in results] == [(True, None)] * 3 + [(False, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("HUGEINT", 2**127 - 1), ("HUGEINT", 1 - 2**127), ("UHUGEINT", 10**38), ("BIGNUM", 10**60), ("BIGNUM", -(10**38))],
+)
+@pytest.mark.parametrize("detail", ["SUMMARY", "COMPLETE"])
+def test_a_longer_whole_number_is_told_and_never_misjudged(kind, value, detail):
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT '{value}'::{kind} AS big, 1 AS n UNION ALL SELECT 5::{kind}, 2")
+        suite = mr.Suite("s").expect_column_values_to_be_between("n", 1, 2).expect_table_row_count_to_equal(2)
+        others = [
+            suite.expect_column_values_to_be_between("big", -(10.0**70), 10.0**70),
+            suite.expect_column_values_to_be_in_set("big", [5, value]),
+            suite.expect_column_values_to_be_unique("big"),
+            suite.expect_column_values_to_be_increasing("big"),
+            suite.expect_column_max_to_be_between("big", 0),
+            suite.expect_column_sum_to_be_between("big", 0),
+            suite.expect_column_mean_to_be_between("big", 0),
+            suite.expect_column_median_to_be_between("big", 0),
+            suite.expect_column_distinct_values_to_be_in_set("big", [5, value]),
+            suite.expect_column_most_common_value_to_be_in_set("big", [5, value]),
+        ]
+
+        told = validate(in_duckdb(connection, table="t"), suite, result_format=detail).results
+
+    assert [one.success for one in told] == [True, True] + [False] * len(others)
+    assert all(one.is_unsupported and "at most 38 digits" in one.problem for one in told[2:])
+
+
+def test_a_sum_beyond_38_digits_is_told():
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE t AS SELECT '{6 * 10**37}'::HUGEINT AS big FROM range(2)")
+        suite = mr.Suite("s").expect_column_sum_to_be_between("big", 0).expect_column_max_to_be_between("big", 1)
+
+        total, largest = validate(in_duckdb(connection, table="t"), suite).results
+
+    assert (total.is_unsupported, "at most 38 digits" in total.problem, largest.success) == (True, True, True)
 
 
 def test_without_duckdb_that_is_told(file, monkeypatch):

@@ -41,6 +41,8 @@ def rounded_limit(op: str, limit: Any, scale: int | None) -> Decimal | bool:
 
     >>> rounded_limit("lt", 0.15, 1), rounded_limit("eq", 0.15, 1), rounded_limit("gt", float("-inf"), 2)
     (Decimal('0.2'), False, True)
+    >>> rounded_limit("eq", 10**37 + 1, 0)
+    Decimal('10000000000000000000000000000000000001')
     """
     if isinstance(limit, (float, Decimal)) and not Decimal(limit).is_finite():
         return op in (("lt", "le", "ne") if limit > 0 else ("gt", "ge", "ne"))
@@ -52,7 +54,7 @@ def rounded_limit(op: str, limit: Any, scale: int | None) -> Decimal | bool:
     whole = math.ceil(units) if op in ("lt", "ge") else math.floor(units)
     if abs(whole) >= 10**_DIGITS:
         return op in (("lt", "le", "ne") if whole > 0 else ("gt", "ge", "ne"))
-    return Decimal(whole).scaleb(-scale)
+    return Decimal(f"{whole}E{-scale}")  # scaleb would round to the 28 digits of the context
 
 
 def fitting_member(member: Any, kind: str, scale: int | None = None) -> Any:
