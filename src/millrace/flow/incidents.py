@@ -98,11 +98,9 @@ def _history(wiring: Wiring, source: str, digest: str | None, as_of: datetime) -
     By their time and not by their place in the ledger: a run of the past neither sees what came later, nor stands
     for the last batch afterwards.
     """
-    refused = {
-        entry.batch
-        for entry in list_quarantined(wiring.ledger)
-        if entry.source == source and entry.status not in ("released", "used")
-    }
+    of_source = [entry for entry in list_quarantined(wiring.ledger) if entry.source == source]
+    released = {entry.batch for entry in of_source if entry.status in ("released", "used")}
+    refused = {entry.batch for entry in of_source} - released  # released for one model, it is a batch like others
     events = [event for kind in ("snapshot", "batch_fit") for event in wiring.ledger.events(kind, source, last=_LAST)]
     found = [
         {"rows": event.body["rows"], "end": event.body["end"], "at": event.body.get("at", event.at)}

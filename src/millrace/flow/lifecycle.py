@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from millrace.core.errors import ProjectError, did_you_mean
 from millrace.flow.pipeline import Pipeline, Step
@@ -74,3 +76,31 @@ def train_pipeline() -> Pipeline:
             ),
         ],
     )
+
+
+def has_extracted(pipeline: Pipeline, steps: Collection[str]) -> bool:
+    """Whether one of these steps takes the batch that a run learns from."""
+    return any(name in steps for name in _steps_of(pipeline, extract))
+
+
+def has_judged(pipeline: Pipeline, ended: Mapping[str, str]) -> bool:
+    """Whether a run learned from its batch: a model of it was registered, or judged and refused.
+
+    Where a pipeline of the project registers nothing, a judged model is the end of it; where it judges nothing,
+    every end is, but a failure.
+
+    Parameters
+    ----------
+    ended : mapping
+        Step to its status.
+    """
+    judges = _steps_of(pipeline, validate_model)
+    last = _steps_of(pipeline, register) or judges
+    if not last:
+        return "refused" in ended.values()
+    return any(ended.get(name) == "succeeded" for name in last) or any(ended.get(name) == "refused" for name in judges)
+
+
+def _steps_of(pipeline: Pipeline, function: Callable[..., Any]) -> list[str]:
+    """The steps that carry out a function, whatever they are called; a project may wrap it."""
+    return [name for name in pipeline.order if inspect.unwrap(pipeline.steps[name].function) is function]

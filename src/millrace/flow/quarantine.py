@@ -8,21 +8,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import from_text, to_text
-from millrace.core.records import Alert
+from millrace.core.records import Alert, Severity
 from millrace.core.verdict import Verdict
 from millrace.flow.incidents import judge_incidents, keep_count
+from millrace.flow.run import ABANDONED, RunRecord, find_run
 from millrace.monitoring.alerts import append_alert
 from millrace.validation.incidents.rules import explain_incidents
 from millrace.validation.release import (
-    KIND,
+    SHOWN_DIGEST,
     Quarantined,
+    find_state,
     judge_release,
     list_quarantined,
     release_batch,
     release_evidence,
-    state_key,
-    take_released,
 )
+from millrace.validation.released import MOST_FAILURES, return_unlearned, take_released
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,22 +87,49 @@ def take_released_batch(context: StepContext, source: Source) -> dict[str, Any] 
     return dict(taken["snapshot"]) if taken is not None else None
 
 
-def release(wiring: Wiring, found: Quarantined, *, reason: str, by: str) -> Event:
-    """Let a refused batch through and tell so, in one transaction; the earlier event when it was released before."""
+def return_batches(transaction: Transaction, run: RunRecord, channels: Sequence[str]) -> None:
+    """Give back what a run took that ended before a model of it was judged, and tell so, as part of the run's end.
+
+    A run that was abandoned tells nobody: the one that takes its place takes the batch, too.
+    """
+    message = f"run {run.run_id} ended as {run.status}" + (f": {run.message}" if run.message else "")
+    for event in return_unlearned(transaction, run.run_id, reason=message, is_failure=run.status == "failed"):
+        if run.status == ABANDONED:
+            continue
+        batch, failures = event.body["batch"][:SHOWN_DIGEST], event.body["failures"]
+        severity: Severity = "warning"
+        title = f"a released batch of '{event.subject}' waits again: no model of it was judged"
+        text = f"{message}; the next run of '{run.model}' takes batch {batch} again"
+        if event.body["status"] == "given up":
+            severity, title = "critical", f"a released batch of '{event.subject}' is given up: {failures} runs failed"
+            text = f'{message}; no run takes batch {batch} until: millrace data release {batch} --reason "..."'
+        elif run.status == "failed":
+            text += f"; it is given up when {MOST_FAILURES} runs failed ({failures} did)"
+        key = f"{event.key}:alert"
+        told = Alert(key, severity, run.model or run.pipeline, title, text, event.at, {"run": run.run_id, **event.body})
+        append_alert(transaction, told, channels)
+
+
+def release(wiring: Wiring, refusals: Sequence[Quarantined], *, reason: str, by: str) -> list[Event]:
+    """Let a refused batch through for each model that refused it, and tell so, in one transaction.
+
+    For a model for which it was released before, the earlier event. Raises DataError VALID-69.
+    """
     at = to_text(wiring.clock.now())
     with wiring.ledger.transaction() as transaction:
-        event = release_batch(transaction, found, reason=reason, by=by, at=at)
-        told = Alert(
-            key=f"{event.key}:alert",
-            severity="warning",
-            subject=str(found.facts.get("model") or found.source),
-            title=f"{by} released a refused batch of '{found.source}'",
-            text=f"{reason}; it covers: {'; '.join(found.findings.values()) or 'nothing that is on the record'}",
-            at=event.at,
-            facts={"batch": found.batch, "release": event.seq, "quarantine": found.event},
-        )
-        append_alert(transaction, told, wiring.environment.channels)
-    return event
+        events = [release_batch(transaction, found, reason=reason, by=by, at=at) for found in refusals]
+        for found, event in zip(refusals, events, strict=True):
+            told = Alert(
+                key=f"{event.key}:alert",
+                severity="warning",
+                subject=found.model or found.source,
+                title=f"{by} released a refused batch of '{found.source}'",
+                text=f"{reason}; it covers: {'; '.join(found.findings.values())}",
+                at=event.at,
+                facts={"batch": found.batch, "release": event.seq, "quarantine": found.event},
+            )
+            append_alert(transaction, told, wiring.environment.channels)
+    return events
 
 
 def quarantined(wiring: Wiring) -> list[Quarantined]:
@@ -121,11 +149,14 @@ def _validated(wiring: Wiring, source: Source, table: pa.Table) -> ValidationRes
 
 def _as_of(context: StepContext, source: Source, digest: str | None) -> datetime:
     """The run's time; of a released batch, when it was first judged: that it grew old was known to who released it."""
-    if digest is not None:
-        state = context.wiring.ledger.state(KIND, state_key(source.name, digest))
-        if state is not None and state.value.get("run") == context.run.run_id and state.value.get("as_of"):
-            return from_text(state.value["as_of"])
-    return context.run.as_of
+    ledger, run = context.wiring.ledger, context.run
+    state = find_state(ledger, source.name, digest, run.model) if digest is not None else None
+    if state is None or not state.value.get("as_of"):
+        return run.as_of
+    taker = state.value.get("run")
+    while run.run_id != taker and run.parameters.get("base"):  # it goes on from what the taker found
+        run = find_run(ledger, run.parameters["base"])
+    return from_text(state.value["as_of"]) if run.run_id == taker else context.run.as_of
 
 
 def _put_aside(
@@ -148,7 +179,7 @@ def _put_aside(
             table, source=source.name, event_time=source.event_time, blobs=wiring.blobs, ledger=wiring.ledger
         )
         batch = kept.digest
-    evidence = release_evidence(wiring.ledger, source.name, batch, findings_of(blocked, incidents))
+    evidence = release_evidence(wiring.ledger, source.name, batch, findings_of(blocked, incidents), model.name)
     if evidence["released"] is not None:
         let_through = _record(context, source, judge_release(evidence))
         facts["release"] = {"outcome": let_through.outcome, "reason": let_through.reason}

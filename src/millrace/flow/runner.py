@@ -295,18 +295,10 @@ class Runner(Runs):
         else:
             status, message = "succeeded", None
         ended = replace(run, status=status, message=message, finished_at=to_text(self._clock.now()))
-        facts = ended.to_dict()
         tells = [("tracker", f"run:{run.run_id}", tracked_run(self._project, self.ledger, ended))] if run.model else []
         with self.ledger.transaction(lease) as transaction:
-            transaction.append(
-                "run",
-                run.model or run.pipeline,
-                facts,
-                key=f"run-end:{run.run_id}",
-                sets=[("run", run.run_id, facts)],
-                tells=tells,
-            )
-        self._on_event("run", facts)
+            self._end(transaction, ended, tells)
+        self._on_event("run", ended.to_dict())
         return RunResult(ended, progress.results)
 
     def _recorded(self, pipeline: Pipeline, run_id: str) -> dict[str, StepResult]:

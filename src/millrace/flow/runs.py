@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from millrace.core.clock import Clock, SystemClock, from_text, to_text
 from millrace.core.errors import ModelError
 from millrace.core.ids import new_id
-from millrace.flow.lifecycle import get_pipeline
+from millrace.flow.lifecycle import get_pipeline, has_extracted, has_judged
+from millrace.flow.quarantine import return_batches
 from millrace.flow.run import ABANDONED, OPEN, RunRecord, find_run, find_step, list_runs
-from millrace.store.ledger import Ledger
+from millrace.store.ledger import Ledger, Transaction
+from millrace.validation.released import take_over
 
 if TYPE_CHECKING:
     from millrace.flow.project import Project
@@ -88,7 +90,10 @@ class Runs:
                     parameters=parameters,
                 )
                 sets = [("step", f"{run.run_id}/{name}", {**state, "reused": True}) for name, state in found.items()]
-                self.ledger.append("step", run.run_id, {"reused": kept, "base": earlier.run_id}, sets=sets)
+                with self.ledger.transaction() as transaction:
+                    transaction.append("step", run.run_id, {"reused": kept, "base": earlier.run_id}, sets=sets)
+                    if has_extracted(graph, kept):
+                        take_over(transaction, earlier.run_id, run.run_id)
                 return run
         raise ModelError(
             "RUN-02",
@@ -122,7 +127,24 @@ class Runs:
     def _abandon(self, run: RunRecord) -> None:
         message = "interrupted; a new run took its place"
         ended = replace(run, status=ABANDONED, message=message, finished_at=to_text(self._clock.now()))
-        facts = ended.to_dict()
-        self.ledger.append(
-            "run", run.model or run.pipeline, facts, key=f"run-end:{run.run_id}", sets=[("run", run.run_id, facts)]
+        with self.ledger.transaction() as transaction:
+            self._end(transaction, ended)
+
+    def _end(
+        self, transaction: Transaction, run: RunRecord, tells: Sequence[tuple[str, str, Mapping[str, Any]]] = ()
+    ) -> None:
+        """Write down how a run ended; what it was to learn from and did not waits again, from the same moment on."""
+        facts = run.to_dict()
+        transaction.append(
+            "run",
+            run.model or run.pipeline,
+            facts,
+            key=f"run-end:{run.run_id}",
+            sets=[("run", run.run_id, facts)],
+            tells=tells,
         )
+        pipeline = get_pipeline(self._project, run.pipeline)
+        states = {name: transaction.state("step", f"{run.run_id}/{name}") for name in pipeline.order}
+        ended = {name: state.value["status"] for name, state in states.items() if state is not None}
+        if run.status != "succeeded" and not has_judged(pipeline, ended):
+            return_batches(transaction, run, self._project.settings.active.channels)

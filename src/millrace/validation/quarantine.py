@@ -16,7 +16,7 @@ from millrace.store.blobs import BlobStore
 from millrace.store.ledger import Event, Ledger, Transaction
 from millrace.validation.describe import demand
 from millrace.validation.incidents.rules import explain_incidents
-from millrace.validation.release import KIND, identity_of, state_key
+from millrace.validation.release import KIND, find_state, identity_of, state_key
 from millrace.validation.result import BLOCKING, ValidationResult
 
 
@@ -35,9 +35,9 @@ def quarantine(
 ) -> Event:
     """Keep the batch and its report, and put the event ``quarantine`` on the record.
 
-    The blobs are written first. The event's key is of the batch and the findings: the same batch refused for the
-    same reasons is one event (``is_new`` is False on the second). Its body holds ``batch`` and ``report`` (digests),
-    ``rows``, ``reason`` and ``verdict``.
+    The blobs are written first. The event's key is of the batch, the model and the findings: the same batch refused
+    by one model for the same reasons is one event (``is_new`` is False on the second). Its body holds ``batch`` and
+    ``report`` (digests), ``rows``, ``reason``, ``verdict`` and ``model``.
 
     Parameters
     ----------
@@ -64,7 +64,8 @@ def quarantine(
     basis = {} if result is None else result.evidence()
     if failed:
         basis = {"suite": basis, "incidents": [verdict.to_dict() for verdict in failed]}
-    key = f"quarantine:{source}:{digest}:{digest_json(basis)}"
+    refusal = _state_key(ledger, source, digest, facts).removeprefix(f"{source}/")
+    key = f"quarantine:{source}:{refusal}:{digest_json(basis)}"
     if ledger.find(key) is None:
         report = {
             **(result.to_json_dict() if result is not None else {}),
@@ -86,6 +87,7 @@ def quarantine(
                 "suite": result.suite_name if result is not None else None,
                 "reason": "; ".join(reasons) or first.reason,
                 "verdict": first.to_dict(),
+                "model": (facts or {}).get("model"),
             }
             entry = _entry(transaction, source, digest, findings, facts or {})
             event = transaction.append("quarantine", source, body, key=key, sets=[entry])
@@ -119,11 +121,18 @@ def load_quarantined(event: Event, blobs: BlobStore) -> pa.Table:
     return table
 
 
+def _state_key(record: Ledger | Transaction, source: str, batch: str, facts: Mapping[str, Any] | None) -> str:
+    """Where the model's refusal of the batch is kept, or is to be."""
+    model = (facts or {}).get("model")
+    state = find_state(record, source, batch, model)
+    return state.key if state is not None else state_key(source, batch, model)
+
+
 def _entry(
     transaction: Transaction, source: str, batch: str, findings: Mapping[str, str], facts: Mapping[str, Any]
 ) -> tuple[str, str, dict[str, Any]]:
     """The batch's state: refused again it is kept again, and what a release covered stays covered."""
-    key = state_key(source, batch)
+    key = _state_key(transaction, source, batch, facts)
     state = transaction.state(KIND, key)
     earlier = state.value if state is not None else {"findings": {}, "covered": [], "released": None}
     value = {
