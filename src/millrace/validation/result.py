@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from millrace.core.records import Severity
 from millrace.core.verdict import Verdict
 from millrace.validation.decisions import judge_validation
 from millrace.validation.describe import demand, observed
 from millrace.validation.json_form import json_ready
 from millrace.validation.suite import SEVERITIES, Expectation
+
+if TYPE_CHECKING:
+    from millrace.core.records import Severity
 
 BLOCKING: tuple[Severity, ...] = ("critical",)
 

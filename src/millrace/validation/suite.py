@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.core.definition import caller_place, report
 from millrace.core.errors import DataError, MillraceError, ProjectError, did_you_mean
-from millrace.core.records import Severity
 from millrace.store.disk import write_atomic
 from millrace.validation.gx_names import is_old, type_of_class, upgraded
 from millrace.validation.gx_project import suite_file
@@ -27,6 +26,9 @@ from millrace.validation.signatures import (
     is_supported,
     unsupported_parts,
 )
+
+if TYPE_CHECKING:
+    from millrace.core.records import Severity
 
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
 
@@ -221,20 +223,25 @@ class Suite:
         DataError
             VALID-01 (no such file), VALID-02 (not JSON), VALID-03 (not a suite), VALID-51 (a folder with several).
         """
-        file = suite_file(path)
+        file = Path(path)
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
+            file = suite_file(path)
+            document = json.loads(file.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark before it
         except OSError as error:
-            names = [entry.name for entry in file.parent.glob("*.json")] if file.parent.is_dir() else []
+            is_there = not isinstance(error, FileNotFoundError)
+            names = [entry.name for entry in file.parent.glob("*.json")] if not is_there else []
             raise DataError(
                 "VALID-01",
                 f"the suite '{file.name}' cannot be read: {error.strerror}",
                 where=str(file),
-                fix=did_you_mean(file.name, names),
+                fix="check the path and its permissions" if is_there else did_you_mean(file.name, names),
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                "VALID-02", f"the suite '{file.name}' is not JSON: {error}", where=str(file), fix="mend that line"
+                "VALID-02",
+                f"the suite '{file.name}' is not JSON: {error}",
+                where=str(file),
+                fix="save it as UTF-8 text" if isinstance(error, UnicodeError) else "mend that line",
             ) from error
         return cls.from_dict(document if isinstance(document, dict) else {}, where=str(file))
 

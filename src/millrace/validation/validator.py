@@ -9,7 +9,7 @@ from typing import Any
 from millrace.core.errors import DataError
 from millrace.validation.engine import validate
 from millrace.validation.result import ValidationResult
-from millrace.validation.scan.frames import open_batch
+from millrace.validation.scan.batches import open_batch
 from millrace.validation.suite import Suite
 
 

@@ -12,7 +12,7 @@ import pytest
 from millrace.adapters.duckdb_validation import in_duckdb
 from millrace.adapters.sql_validation import open_sql
 from millrace.validation.engine import validate
-from millrace.validation.scan.frames import open_batch
+from millrace.validation.scan.batches import open_batch
 from millrace.validation.suite import Suite
 
 TABLE = pa.table({"id": [1, 2, 3, 4], "my col": ["a", "b", None, "a"], "x": [1.0, float("nan"), 3.0, -1.0]})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from millrace.core.errors import DataError
 from millrace.validation.engine import validate
-from millrace.validation.scan.frames import open_batch
+from millrace.validation.scan.batches import open_batch
 from millrace.validation.suite import Suite
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from millrace.validation.batch import Batch, CannotCheck, as_moment
 from millrace.validation.check import Check, Finding, Values
 from millrace.validation.expression import (
@@ -128,6 +126,8 @@ def _against_own_bins(batch: Batch, kwargs: Kwargs) -> Check:
             number = max(number, math.ceil((high - low) / width))
         if number > _MOST_BINS:
             raise CannotCheck(f"unsupported: {number:,} bins for the column '{column}'; give a partition_object")
+        import numpy as np
+
         return [float(edge) for edge in np.linspace(low, high, number + 1)]
 
     def finish(found: Values) -> Finding:
@@ -212,6 +212,7 @@ def relative_entropy(observed: Sequence[float], expected: Sequence[float]) -> fl
     >>> relative_entropy([1, 1], [3, 3])
     0.0
     """
+    import numpy as np
     from scipy.special import rel_entr
 
     p, q = np.asarray(observed, dtype=float), np.asarray(expected, dtype=float)
@@ -223,7 +224,12 @@ def _is_categorical(partition: Any) -> bool:
     if not isinstance(partition, Mapping) or not {"weights", "values"} <= set(partition):
         return False
     weights = partition["weights"]
-    return len(partition["values"]) == len(weights) and bool(np.isclose(np.sum(weights), 1))
+    return len(partition["values"]) == len(weights) and _is_whole(weights)
+
+
+def _is_whole(weights: Sequence[Any]) -> bool:
+    """Whether shares add up to 1, as nearly as NumPy's `isclose` asks."""
+    return bool(abs(math.fsum(weights) - 1) <= 1e-8 + 1e-5)
 
 
 def _check_continuous(partition: Any) -> None:
@@ -239,7 +245,7 @@ def _check_continuous(partition: Any) -> None:
     if not all(isinstance(number, (int, float)) and number == number for number in numbers):
         raise wrong
     is_rising = all(low < high for low, high in pairwise(bins))
-    is_whole = bool(np.isclose(np.sum([*weights, *tails]), 1))
+    is_whole = _is_whole([*weights, *tails])
     if len(bins) != len(weights) + 1 or len(tails) not in (0, 2) or not is_rising or not is_whole:
         raise wrong
 

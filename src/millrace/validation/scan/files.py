@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from millrace.core.errors import DataError, did_you_mean, nearest
+from millrace.validation.scan.plain_parquet import open_plain
 from millrace.validation.scan.polars_backend import Columns
 
 _PARQUET = (".parquet", ".pq")
@@ -37,6 +38,9 @@ def open_files(path: Path) -> Columns:
         from millrace.validation.scan.csv_columns import open_csv
 
         return open_csv(files)
+    plain = open_plain(files[0]) if files == [root] else None
+    if plain is not None:
+        return plain
     from millrace.validation.scan.parquet_columns import ParquetColumns
 
     return ParquetColumns(files, root)

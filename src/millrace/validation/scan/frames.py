@@ -1,60 +1,45 @@
-"""Data frames of any kind as Arrow tables, for the validator and for notebooks."""
+"""Rows in memory in any form: as columns that rules can ask, and as Arrow tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from millrace.core.errors import DataError
-from millrace.core.plugins import load_plugin
-from millrace.validation.backend import Backend
 from millrace.validation.scan.arrow_columns import ArrowColumns
-from millrace.validation.scan.files import open_files
 from millrace.validation.scan.lazy_columns import LazyColumns, SpooledColumns
 from millrace.validation.scan.object_columns import MISFITS, as_array, is_gone, of_mapping, of_pandas
-from millrace.validation.scan.polars_backend import PolarsBackend
+from millrace.validation.scan.polars_backend import Columns
 
 
-def open_batch(data: Any) -> Backend:
-    """Rows in any form as a backend that rules can ask. Nothing is read that no rule asks for.
+def columns_of(data: Any) -> Columns:
+    """The columns of a frame, a table, a mapping of columns, or a stream of batches.
 
     Raises
     ------
     DataError
-        VALID-05 for anything that is not a table; VALID-10 to VALID-13 for files that cannot be read.
+        VALID-05 for anything that is not a table.
     """
-    if hasattr(data, "compute") and hasattr(data, "unsupported"):
-        backend: Backend = data
-        return backend
-    if isinstance(data, (str, Path)):
-        return PolarsBackend(open_files(Path(data)))
-    if hasattr(data, "is_sql"):
-        return _open_source(data)
-    if type(data).__module__.startswith("pyspark.sql"):
-        spark: Backend = load_plugin("batches", "spark")(data)
-        return spark
     if isinstance(data, pl.LazyFrame):
-        return PolarsBackend(LazyColumns(data))
+        return LazyColumns(data)
     if isinstance(data, pa.RecordBatchReader):
-        return PolarsBackend(SpooledColumns(data))
+        return SpooledColumns(data)
     if hasattr(data, "iloc") and hasattr(data, "columns"):  # pandas, without importing it
-        return PolarsBackend(of_pandas(data))
+        return of_pandas(data)
     if isinstance(data, pl.DataFrame) and pl.Object in data.dtypes:
-        return PolarsBackend(of_mapping({c.name: c.to_list() if c.dtype == pl.Object else c.to_arrow() for c in data}))
+        return of_mapping({c.name: c.to_list() if c.dtype == pl.Object else c.to_arrow() for c in data})
     if isinstance(data, Mapping):
         _refuse_one_row(data)
         try:
-            return PolarsBackend(of_mapping(data))
+            return of_mapping(data)
         except (TypeError, ValueError) as error:
             raise DataError(
                 "VALID-05", f"this mapping is not a table: {error}", fix="give every column as many values"
             ) from error
-    return PolarsBackend(ArrowColumns(to_table(data)))
+    return ArrowColumns(to_table(data))
 
 
 def _refuse_one_row(columns: Mapping[Any, Any]) -> None:
@@ -66,25 +51,6 @@ def _refuse_one_row(columns: Mapping[Any, Any]) -> None:
                 f"this mapping is not a table: its column '{name}' is a {type(values).__name__}, not a list of values",
                 fix="give every column a list of as many values; RowChecker judges a row by itself",
             )
-
-
-def open_within(stack: ExitStack, data: Any) -> Backend:
-    """`open_batch`; what holds a connection is closed with `stack`."""
-    backend = open_batch(data)
-    close = getattr(backend, "close", None)
-    if close is not None:
-        stack.callback(close)
-    return backend
-
-
-def _open_source(source: Any) -> Backend:
-    """A `Source`, which belongs to another room: judged where it is in a database, read where it is a file."""
-    if source.is_sql:
-        backend: Backend = load_plugin("batches", "sql")(source)
-        return backend
-    if source.frame is not None and source.columns is None:
-        return open_batch(source.frame)
-    return open_batch(load_plugin("sources", "files")(source, root=Path.cwd()))
 
 
 def to_table(data: Any) -> pa.Table:

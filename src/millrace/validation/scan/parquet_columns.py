@@ -17,6 +17,8 @@ from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
 from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr
+from millrace.validation.scan.arrow_footers import ArrowFooters
+from millrace.validation.scan.damage import damaged, raise_all
 from millrace.validation.scan.offset_zones import has_offsets, in_utc, scan_with_offsets
 from millrace.validation.scan.parquet_statistics import FooterStatistics
 from millrace.validation.scan.polars_backend import label_of, plain_values
@@ -49,9 +51,11 @@ class ParquetColumns:
         self.own = [footer.schema.to_arrow_schema().remove_metadata() for footer in self.footers]
         self._partitions = [_partition(file, root) for file in self.files]
         self.schema = _one_schema(self.files, self.own, self._partitions)
-        self._statistics = FooterStatistics(self.footers, self.own, self.schema)
+        rows = sum(footer.num_rows for footer in self.footers)
+        groups_of = ArrowFooters(self.footers, self.own, self.schema).groups_of
+        self._statistics = FooterStatistics(rows, groups_of)
         self.names: list[str] = self.schema.names
-        self.rows: int | None = sum(footer.num_rows for footer in self.footers)
+        self.rows: int | None = rows
 
     def type_of(self, name: str) -> ColumnType:
         return of_arrow(self.schema.field(name).type)
@@ -150,22 +154,3 @@ def _partition(file: Path, root: Path) -> dict[str, str | None]:
         return {}
     pairs = (part.partition("=") for part in file.relative_to(root).parts[:-1])
     return {name: None if value == _NO_VALUE else unquote(value) for name, sign, value in pairs if sign}
-
-
-def damaged(file: Path, error: BaseException) -> DataError:
-    """VALID-10 for a file that cannot be read."""
-    return DataError(
-        "VALID-10",
-        f"'{file.name}' cannot be read: {(str(error).splitlines() or ['damaged'])[0]}",
-        where=str(file),
-        why="it was cut short, damaged on its way, or is no Parquet",
-        fix="write the file again, or copy it again from where it came; no row of it was judged",
-    )
-
-
-def raise_all(findings: Sequence[MillraceError]) -> None:
-    """Raise what is wrong with several files, all of it at once; nothing when there is nothing."""
-    if len(findings) == 1:
-        raise findings[0]
-    if findings:
-        raise DataError(findings[0].code, f"{len(findings)} files cannot be read", findings=findings)

@@ -12,10 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import types
-
 from millrace.validation.expression import ROWS, Expr
 
 _OF_THE_MISSING = {"is_missing", "repeated"}  # true of a row without a value, too
@@ -24,7 +20,7 @@ _Always = Literal["always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """One column of one row group; `low` and `high` are None where it holds no value or its bounds are not certain."""
 
     rows: int
@@ -43,21 +39,20 @@ class FooterStatistics:
 
     Parameters
     ----------
-    footers : sequence of pyarrow.parquet.FileMetaData
-    own : sequence of pyarrow.Schema
-        The Arrow schema of each file.
-    schema : pyarrow.Schema
-        That of the batch.
+    rows : int
+        Of all files.
+    groups_of : callable (str) -> list of Group or None
+        A column in each row group; None where a footer does not tell for certain.
     """
 
-    def __init__(self, footers: Sequence[pq.FileMetaData], own: Sequence[pa.Schema], schema: pa.Schema) -> None:
-        self._footers, self._own, self._schema = footers, own, schema
-        self._groups: dict[str, list[_Group] | None] = {}
+    def __init__(self, rows: int, groups_of: Callable[[str], list[Group] | None]) -> None:
+        self._rows, self._read = rows, groups_of
+        self._groups: dict[str, list[Group] | None] = {}
 
     def answer(self, figure: Expr) -> tuple[bool, Any]:
         """Whether the footers settle `figure` over all rows, and its value."""
         if figure == ROWS:
-            return True, sum(footer.num_rows for footer in self._footers)
+            return True, self._rows
         names = figure.columns()
         if figure.op not in ("count_if", "min", "max") or len(names) != 1:
             return False, None
@@ -71,53 +66,13 @@ class FooterStatistics:
         bounds = [group.low if figure.op == "min" else group.high for group in groups if group.low is not None]
         return True, (min(bounds) if figure.op == "min" else max(bounds)) if bounds else None
 
-    def _of(self, name: str) -> list[_Group] | None:
+    def _of(self, name: str) -> list[Group] | None:
         if name not in self._groups:
             self._groups[name] = self._read(name)
         return self._groups[name]
 
-    def _read(self, name: str) -> list[_Group] | None:
-        if any(schema.names.count(name) != 1 for schema in self._own):
-            return None
-        kind = self._schema.field(name).type
-        if types.is_nested(kind) or any(schema.field(name).type != kind for schema in self._own):
-            return None
-        found: list[_Group] = []
-        for footer in self._footers:
-            places = [n for n in range(footer.num_columns) if footer.schema.column(n).path == name]
-            if len(places) != 1:
-                return None
-            for number in range(footer.num_row_groups):
-                group = _group(footer.row_group(number), places[0], kind)
-                if group is None:
-                    return None
-                found.append(group)
-        return found
 
-
-def _is_certain(kind: pa.DataType) -> bool:
-    if types.is_timestamp(kind):
-        return kind.unit in ("ms", "us")
-    return bool(types.is_integer(kind) or types.is_date(kind) or types.is_decimal(kind))
-
-
-def _group(group: pq.RowGroupMetaData, place: int, kind: pa.DataType) -> _Group | None:
-    statistics = group.column(place).statistics
-    if statistics is None or not statistics.has_null_count:
-        return None
-    if statistics.null_count == group.num_rows:
-        return _Group(group.num_rows, group.num_rows)
-    if types.is_floating(kind):
-        return None
-    if not (_is_certain(kind) and statistics.has_min_max):
-        return _Group(group.num_rows, statistics.null_count)
-    try:
-        return _Group(group.num_rows, statistics.null_count, statistics.min, statistics.max)
-    except (OverflowError, ValueError):  # days and times beyond the years that Python's have
-        return _Group(group.num_rows, statistics.null_count)
-
-
-def _count(truth: Expr, groups: Sequence[_Group]) -> tuple[bool, Any]:
+def _count(truth: Expr, groups: Sequence[Group]) -> tuple[bool, Any]:
     """How many rows `truth` is true for, where every row group is settled."""
     total = 0
     for group in groups:
@@ -138,7 +93,7 @@ def _count(truth: Expr, groups: Sequence[_Group]) -> tuple[bool, Any]:
     return True, total
 
 
-def _over(truth: Expr, group: _Group) -> _Always | None:
+def _over(truth: Expr, group: Group) -> _Always | None:
     """Whether `truth` holds for every present value between the bounds, or for none; None when they do not tell.
 
     What is not about one column's values alone has no answer, so a missing value makes all of it missing.
@@ -172,7 +127,7 @@ def _comparable(value: Any) -> Any:
     return datetime(value.year, value.month, value.day, tzinfo=UTC) if isinstance(value, date) else value
 
 
-def _within(group: _Group, members: Sequence[Any]) -> _Always | None:
+def _within(group: Group, members: Sequence[Any]) -> _Always | None:
     try:
         if not any(_comparable(group.low) <= _comparable(member) <= _comparable(group.high) for member in members):
             return "never"

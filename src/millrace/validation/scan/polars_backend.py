@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import polars as pl
-import pyarrow as pa
 
 from millrace.validation.backend import CannotCheck, Scopes, query_on
 from millrace.validation.column_type import ColumnType
@@ -21,7 +20,8 @@ _ROW = "row"
 _FAILURES = (
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
-    pa.ArrowException,
+    NotImplementedError,  # with those below, what Arrow raises, too
+    LookupError,
     TypeError,
     ValueError,
     ArithmeticError,

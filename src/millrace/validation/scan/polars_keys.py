@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 
-import numpy as np
 import polars as pl
 
 from millrace.validation.expression import Expr
@@ -13,7 +13,7 @@ from millrace.validation.scan.polars_rows import RowCompiler
 PART_ROWS = 16_000_000
 """Keys whose set is held at a time: about 1 GB."""
 _DENSE_ROWS = 1_000
-_DENSE_BYTES = 512 << 20
+_DENSE_SPAN = 1 << 29
 _SPARE = 4
 _KEPT_KEYS = 4_000_000
 _ROW = "row"
@@ -25,14 +25,15 @@ def is_large(rows: int | None) -> bool:
 
 
 class DenseSet:
-    """The distinct ones among whole numbers between two bounds, one byte for each number between them.
+    """The distinct ones among whole numbers between two bounds, one bit for each number between them.
 
     Marking what was seen costs a tenth of a set of hashes, and of a key that numbers its rows hardly any memory.
     """
 
     def __init__(self, low: int, high: int) -> None:
         self._low, self._high = low, high
-        self._seen = np.zeros(high - low + 1, dtype=np.bool_)
+        self._seen = pl.Series([False]).new_from_index(0, high - low + 1)
+        self._turn = Lock()  # a bit is set by writing its neighbours, too
 
     @classmethod
     def of(cls, rows: int | None, low: int | None, high: int | None) -> DenseSet | None:
@@ -40,7 +41,7 @@ class DenseSet:
         if rows is None or low is None or high is None or rows < _DENSE_ROWS:
             return None
         span = high - low + 1
-        return cls(low, high) if span <= min(_SPARE * rows, _DENSE_BYTES) else None
+        return cls(low, high) if span <= min(_SPARE * rows, _DENSE_SPAN) else None
 
     def marking(self, values: pl.Expr) -> pl.Expr:
         """An expression that marks every value of `values` as seen while it is computed."""
@@ -48,7 +49,7 @@ class DenseSet:
 
     def count(self) -> int:
         """How many were seen."""
-        return int(np.count_nonzero(self._seen))
+        return int(self._seen.sum())
 
     def _mark(self, series: pl.Series) -> pl.Series:
         present = series.drop_nulls()
@@ -58,9 +59,9 @@ class DenseSet:
             assert isinstance(high, int)
             if low < self._low or high > self._high:
                 raise ValueError("a value lies outside the bounds that the file's footer states")
-            numbers = present.to_numpy()
-            wide = numbers.astype(np.uint64 if numbers.dtype.kind == "u" else np.int64, copy=False)
-            self._seen[(wide - wide.dtype.type(self._low)).astype(np.int64, copy=False)] = True
+            wide = present.cast(pl.UInt64 if present.dtype == pl.UInt64 else pl.Int64)
+            with self._turn:
+                self._seen.scatter((wide - self._low).cast(pl.UInt32), True)
         return pl.Series(series.name, [False]).new_from_index(0, len(series))
 
 
