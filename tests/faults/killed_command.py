@@ -11,7 +11,7 @@ from killed_lifecycle import kill_after_effects
 
 from millrace.cli.main import main
 
-EFFECTS = ("snapshot", "quarantine", "alert", "batch_release", "batch_use")
+EFFECTS = ("snapshot", "quarantine", "alert", "batch_release", "batch_use", "batch_return")
 
 if __name__ == "__main__":
     killed_lifecycle.EFFECTS = EFFECTS

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from millrace.flow.run import find_run
 from millrace.validation.release import list_quarantined
-from small_project import MODEL, make_rows, open_small_project, write_rows, write_small_project
+from small_project import MODEL, edit, make_rows, open_small_project, write_rows, write_small_project
 
 SCRIPT = Path(__file__).with_name("killed_command.py")
 MOST_KILLS = 12
@@ -18,12 +19,16 @@ def kill_until_done(folder, *words):
     """The command in one process after the other; how each ended."""
     codes = []
     while len(codes) <= MOST_KILLS:
-        command = [sys.executable, str(SCRIPT), str(folder), *words]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        codes.append(ended.returncode)
-        if ended.returncode != -signal.SIGKILL:
+        codes.append(killed_command(folder, *words))
+        if codes[-1] != -signal.SIGKILL:
             break
     return codes
+
+
+def killed_command(folder, *words):
+    """The command in one process, killed at its next effect; how it ended."""
+    command = [sys.executable, str(SCRIPT), str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120).returncode
 
 
 @pytest.fixture
@@ -63,5 +68,33 @@ def test_refusing_and_releasing_survive_kills_after_each_effect(folder):
     version = wiring.registry.get(MODEL, 1)
     assert (entry.status, entry.facts["run"]) == ("used", version.run_id)
     assert version.lineage["snapshot"]["digest"] == entry.batch
+    assert wiring.ledger.verify().is_intact
+    wiring.close()
+
+
+def test_a_run_that_is_killed_as_it_fails_gives_its_batch_back_once(folder):
+    kill_until_done(folder, "run")
+    wiring = open_small_project(folder)
+    (entry,) = list_quarantined(wiring.ledger)
+    wiring.close()
+    kill_until_done(folder, "data", "release", entry.batch, "--reason", "checked", "--by", "Ana")
+    edit(folder, "from sklearn.impute", "assert X is None\n    from sklearn.impute")
+
+    killed = -signal.SIGKILL
+    taken, failed = killed_command(folder, "run"), killed_command(folder, "run")
+    # The end of the run, the batch that waits again and the alert are one transaction: the kill comes after all three.
+    assert (taken, failed) == (killed, killed)
+    wiring = open_small_project(folder)
+    (run,) = {event.body["run"] for event in wiring.ledger.events("batch_use")}
+    assert find_run(wiring.ledger, run).status == "failed"
+    assert [entry.status for entry in list_quarantined(wiring.ledger)] == ["released"]
+    assert [event.body["severity"] for event in wiring.ledger.events("alert")] == ["critical", "warning", "warning"]
+    wiring.close()
+
+    edit(folder, "assert X is None\n    ", "")
+    assert kill_until_done(folder, "run") == [killed, 0]
+    wiring = open_small_project(folder)
+    assert counts(wiring.ledger, "batch_release", "batch_use", "batch_return") == [1, 2, 1]
+    assert [entry.status for entry in list_quarantined(wiring.ledger)] == ["used"]
     assert wiring.ledger.verify().is_intact
     wiring.close()
