@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,22 +100,34 @@ def find_batch(options: argparse.Namespace) -> NamedBatch:
     Raises
     ------
     DataError
-        DATA-43 when it is neither.
+        DATA-43 when it is neither; VALID-72 as `file_batch`.
     ProjectError
         Those of `load_project`, when it can only be a source.
     """
     from millrace.core.clock import SystemClock
-    from millrace.data.location import file_kind
+    from millrace.data.location import data_files, file_kind
 
+    if not options.batch.strip():
+        raise DataError("DATA-43", "the name of the file or source is empty", fix="name a file, a folder or a source")
     path = Path(options.batch)
+    refuse_unreadable(path)
     if path.is_file() or set(options.batch) & set("*?[") or file_kind(path) is not None or len(path.parts) > 1:
         return file_batch(options.batch)
     try:
         project = open_project(options)
     except ProjectError as error:
-        if path.is_dir() and error.code == "PROJ-01":
+        if error.code != "PROJ-01":
+            raise
+        if path.is_dir():
             return file_batch(options.batch)
-        raise
+        if path.exists():
+            data_files(path)  # raises with what it is instead
+        raise DataError(
+            "DATA-43",
+            f"there is no file '{options.batch}' here, and no source: this is no project",
+            where=str(Path.cwd()),
+            fix=did_you_mean(options.batch, [entry.name for entry in Path.cwd().iterdir()]),
+        ) from error
     if path.is_dir() and options.batch not in project.sources:
         return file_batch(options.batch)
     source = find_source(options.batch, project.sources)
@@ -135,11 +150,36 @@ def read_batch(options: argparse.Namespace) -> tuple[Any, Suite]:
 
 
 def file_batch(path: str) -> NamedBatch:
-    """The rows of a Parquet or CSV file, or a folder of them."""
+    """The rows of a Parquet or CSV file, or a folder of them. Raises as `refuse_unreadable`."""
     from millrace.data.source import Source
 
+    refuse_unreadable(Path(path))
+    path = str(Path.cwd()) if Path(path) == Path() else path
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem)
     return NamedBatch(Source(f"file_{name}", path, place="command line"), Path.cwd(), None, is_file=True)
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Raises DataError VALID-72 for what is there and cannot be read as a file or a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return  # whoever looks for it says what is near
+    except (OSError, ValueError) as error:
+        reason: str | None = str(getattr(error, "strerror", None) or error)
+    else:
+        is_folder = stat.S_ISDIR(mode)
+        needed = os.R_OK | os.X_OK if is_folder else os.R_OK
+        reason = None if os.access(path, needed) else os.strerror(errno.EACCES)
+        if not (is_folder or stat.S_ISREG(mode)):
+            reason = "it is neither a file nor a folder, and what flows by cannot be read twice"
+    if reason is not None:
+        is_forbidden = reason == os.strerror(errno.EACCES)
+        raise DataError(
+            "VALID-72",
+            f"'{path}' cannot be read: {reason}",
+            fix="ask its owner for the right to read it" if is_forbidden else "name a file or a folder",
+        )
 
 
 def read_file(path: str) -> pa.Table:

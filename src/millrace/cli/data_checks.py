@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,9 @@ def validate(options: argparse.Namespace) -> int:
 
             write_report(options.junit, junit_of_refusal(error, batch=options.batch))
         raise
-    document = result.to_json_dict()
+    document = _document(result)
+    for note in document["meta"]["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     if options.against:
         document["incidents"] = [verdict.to_dict() for verdict in incidents]
     if options.json:
@@ -94,6 +97,20 @@ def _judged(options: argparse.Namespace) -> ValidationResult:
     settings: dict[str, Any] = {"parameters": dict(options.parameter)} if options.parameter else {}
     with waiting(f"judging {options.batch} by {len(suite.expectations)} rules ..."):
         return judge(batch, suite, result_format=options.result_format, at=SystemClock().now(), **settings)
+
+
+def _document(result: ValidationResult) -> dict[str, Any]:
+    """GX's form, with the verdict and what else is to be known of it under "meta"."""
+    document, verdict = result.to_json_dict(), result.verdict()
+    # GX calls a suite without rules a success. Who reads that one word must not take it for a pass.
+    document["success"] = document["success"] and bool(result.results)
+    severities = [item.expectation.severity for item in result.results]
+    blocking = verdict.evidence["blocking"]
+    notes = []
+    if severities and not set(severities) & set(blocking):
+        notes = [f"no rule of the suite '{result.suite_name}' is {' or '.join(blocking)}: it blocks no batch with rows"]
+    document["meta"] |= {"verdict": verdict.outcome, "reason": verdict.reason, "notes": notes}
+    return document
 
 
 def exit_code(result: ValidationResult) -> int:

@@ -43,6 +43,7 @@ def show_profile(options: argparse.Namespace) -> int:
     """Profile a file, which needs no project, or a source of the project."""
     reports = wanted_reports(options.report, options.batch)
     found = profile_of(find_batch(options).scan(), options.batch)
+    _warn_of_separator(found)
     if options.json:
         print_json(found.to_dict())
     else:
@@ -64,6 +65,7 @@ def suggest_suite(options: argparse.Namespace) -> int:
     found = profile_of(batch.scan(), options.batch)
     if found.rows == 0:
         raise DataError("VALID-62", f"'{options.batch}' has 0 rows: no habit can be learned", fix="give a larger file")
+    _warn_of_separator(found)
     drafted = suggest(found, name=options.name or Path(options.batch).stem, batch_rows=options.batch_rows)
     with waiting("trying the draft on its reference ..."):
         draft = confirm(drafted, lambda suite: validate(batch.where_it_is(), suite).results)
@@ -84,6 +86,13 @@ def _show_draft(suite: Suite) -> None:
 
     for rule in suite.expectations:
         print(f"{rule.severity:<8}  {demand(rule.type, rule.kwargs)}")
+
+
+def _warn_of_separator(found: TableProfile) -> None:
+    """A file of other separators is one column to whoever reads commas."""
+    (name, *others) = [column.name for column in found.columns] or [""]
+    if not others and (signs := [sign for sign in ";\t|" if sign in name]):
+        print(f"note: the only column is {name!r}; if {signs[0]!r} separates values, write commas", file=sys.stderr)
 
 
 def _count(text: str) -> int:

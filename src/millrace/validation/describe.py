@@ -233,6 +233,8 @@ def _range(kwargs: Mapping[str, Any]) -> str:
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     above = f"{'above' if kwargs.get('strict_min') else 'at least'} {_figure(low)}"
     below = f"{'below' if kwargs.get('strict_max') else 'at most'} {_figure(high)}"
+    if low is None and high is None:
+        return "within no bounds"
     if low is None:
         return below
     if high is None:

@@ -84,7 +84,7 @@ def test_json_is_the_validation_result_of_great_expectations(folder, run):
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["orders.parquett", "--suite", "suite.json"], "PROJ-01"),
+        (["orders.parquett", "--suite", "suite.json"], "DATA-43"),
         (["order.parquet", "--suite", "suite.json"], "DATA-01"),
         (["orders.parquet", "--suite", "suit.json"], "VALID-01"),
         (["orders.parquet"], "VALID-04"),

@@ -1,9 +1,11 @@
 """What `millrace data validate` writes, and how it exits: reports for people, JUnit for machines."""
 
+import errno
 import io
 import json
 import threading
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pyarrow as pa
@@ -124,6 +126,29 @@ def test_an_empty_batch_and_a_suite_without_rules_are_no_green_build(folder, run
     assert codes == [1, 2]
     assert int(empty.get("failures")) >= 1
     assert (ruleless.get("errors"), ruleless.get("tests")) == ("1", "1")
+
+
+def test_a_suite_without_rules_is_no_success_to_who_reads_the_json_alone(folder, run):
+    Suite("nothing").save("nothing.json")
+
+    code, told = run("people.parquet", "--suite", "nothing.json", "--json", "--report", "facts.json")
+
+    found = json.loads(told.out)
+    assert (code, found["success"], found["meta"]["verdict"]) == (2, False, "inconclusive")
+    assert found["meta"]["reason"] == "the suite 'nothing' has no rule"
+    assert json.loads((folder / "facts.json").read_text()) == found
+
+
+@pytest.mark.parametrize("severity", ["info", "warning"])
+def test_a_suite_that_can_block_nothing_says_so(folder, run, severity):
+    Suite("mild").expect_column_values_to_be_between("age", 18, 100, severity=severity).save("mild.json")
+
+    code, told = run("people.parquet", "--suite", "mild.json", "--json")
+    _, usual = run("people.parquet", "--suite", "suite.json", "--json")
+
+    note = "no rule of the suite 'mild' is critical: it blocks no batch with rows"
+    assert (code, told.err, json.loads(told.out)["meta"]["notes"]) == (0, f"note: {note}\n", [note])
+    assert (usual.err, json.loads(usual.out)["meta"]["notes"]) == ("", [])
 
 
 def test_what_only_cannot_be_run_exits_2_and_a_found_fault_beside_it_exits_1(folder, run):
@@ -258,3 +283,71 @@ def test_a_folder_is_no_report(folder, run, place):
 
     assert "STORE-04" in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize(
+    ("batch", "code", "words"),
+    [
+        ("", "DATA-43", "is empty"),
+        ("peeple", "DATA-43", "did you mean 'people'?"),
+        ("suite.json", "VALID-14", "neither Parquet nor CSV"),
+        ("a" * 300, "VALID-72", "name too long"),
+        ("/dev/null", "VALID-72", "neither a file nor a folder"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["validate", "profile", "suggest"])
+def test_what_is_no_batch_is_told_by_what_it_is(folder, capsys, verb, batch, code, words):
+    (folder / "people").mkdir()
+
+    exit_code = main(["data", verb, batch, *(["--suite", "suite.json"] if verb == "validate" else [])])
+
+    told = capsys.readouterr().err
+    assert (exit_code, told.split()[0]) == (2, code if verb == "validate" else code.replace("VALID-14", "DATA-03"))
+    assert words in told
+
+
+def test_the_folder_one_stands_in_is_a_batch(folder, run):
+    assert run(".", "--suite", "suite.json")[0] == 1
+    assert run(".", "--suite", "suite.json")[1].out == run("people.parquet", "--suite", "suite.json")[1].out
+
+
+def test_a_batch_that_may_not_be_read_is_told_apart_from_a_damaged_one(folder, run, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, needed: False)
+    closed = run("people.parquet", "--suite", "suite.json")
+    (folder / "rows").mkdir()
+    folder_closed = run("rows", "--suite", "suite.json")
+
+    whole = Path.stat
+
+    def refuse(self, **options):
+        if self.parent.name == "rows":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return whole(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    hidden = run("rows/people.parquet", "--suite", "suite.json")
+    suite_hidden = run("people.parquet", "--suite", "rows/suite.json")
+
+    batches = {"people.parquet": closed, "rows": folder_closed, "rows/people.parquet": hidden}
+    for name, (code, told) in batches.items():
+        assert (code, told.err.splitlines()[0]) == (2, f"VALID-72  '{name}' cannot be read: Permission denied")
+    assert (suite_hidden[0], suite_hidden[1].err.splitlines()[-1]) == (2, "  fix    check the path and its permissions")
+
+
+def test_columns_that_were_not_told_apart_are_pointed_out(folder, capsys):
+    (folder / "rows.csv").write_text("id;age\n1;20\n2;30\n")
+
+    for verb in ("profile", "suggest"):
+        assert main(["data", verb, "rows.csv"]) == 0
+        assert "the only column is 'id;age'; if ';' separates values" in capsys.readouterr().err
+    assert main(["data", "profile", "people.parquet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_rule_without_bounds_is_not_told_with_none(folder, run):
+    misspelt = Expectation("expect_column_values_to_be_between", {"column": "age", "min_valeu": 1})
+    Suite("misspelt", [misspelt]).save("misspelt.json")
+
+    code, told = run("people.parquet", "--suite", "misspelt.json")
+
+    assert (code, "None" in told.out, "did you mean 'min_value'?" in told.out) == (1, False, True)

@@ -201,3 +201,21 @@ def test_numpys_values_and_decimals_are_arguments_and_are_saved(tmp_path):
         {"column": "price", "min_value": 0.15},
         {"column": "n", "value_set": [1, 2]},
     ]
+
+
+def test_a_file_with_the_mark_of_windows_editors_is_read(tmp_path):
+    (tmp_path / "marked.json").write_text(json.dumps(GX_SUITE), encoding="utf-8-sig")
+
+    assert Suite.load(tmp_path / "marked.json").to_dict() == GX_SUITE
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"), [(b'{"name": "caf\xe9"}', "save it as UTF-8 text"), (b"[" * 100_000, "mend that line")]
+)
+def test_a_file_that_is_no_text_of_json_is_told(tmp_path, content, fix):
+    (tmp_path / "odd.json").write_bytes(content)
+
+    with pytest.raises(DataError) as caught:
+        Suite.load(tmp_path / "odd.json")
+
+    assert (caught.value.code, caught.value.fix) == ("VALID-02", fix)
