@@ -38,7 +38,9 @@ def add_drift(data: Any) -> None:
         "reference", help="how it was: Parquet or CSV, a folder of them, or a profile that --save-profile wrote"
     )
     drift.add_argument("current", nargs="?", help="how it is: Parquet or CSV, or a folder of them")
-    drift.add_argument("--columns", metavar="A,B", help="only these (default: all but times, which always move)")
+    drift.add_argument(
+        "--columns", metavar="A,B", help="only these (default: all; of times, which always move, only type and nulls)"
+    )
     drift.add_argument(
         "--types",
         metavar="A=TYPE,B=TYPE",
@@ -60,6 +62,8 @@ def compare_files(options: argparse.Namespace) -> int:
     reference = _read_reference(options.reference)
     types = _parse_types(options.types)
     columns, left_out = _choose(options.columns, reference, Path(options.reference))
+    if options.current is None:
+        _check_types(types, _names(reference))
     if options.save_profile:
         _save_profile(reference, types, options.save_profile)
     if options.current is None:
@@ -71,10 +75,12 @@ def compare_files(options: argparse.Namespace) -> int:
             fix=f"name the current file too, or keep a profile: --save-profile {Path(options.reference).stem}.json",
         )
     current = read_file(options.current)
+    _check_types(types, [*_names(reference), *current.column_names])
     report = assess(
         reference,
         current,
         columns=columns,
+        moving=left_out,
         types=types,
         effect=options.effect,
         with_classifier=not options.columns_only,
@@ -82,19 +88,19 @@ def compare_files(options: argparse.Namespace) -> int:
     if options.json:
         print_json({**report.to_dict(), "left_out": left_out})
     else:
-        _show(report, left_out)
+        _show(report, left_out, is_asked=not options.columns_only)
     write_reports(reports, _makers(report, Path(options.current).stem, left_out))
-    return _exit_code(report)
+    return _exit_code(report, left_out)
 
 
-def _exit_code(report: DriftReport) -> int:
+def _exit_code(report: DriftReport, left_out: Sequence[str]) -> int:
     """0 and 1 as the verdict says; of an inconclusive one 2 when not a single column could be compared."""
     if report.verdict().is_fail:
         return 1
-    return 0 if any(column.outcome == "ok" for column in report.columns) else 2
+    return 0 if any(column.outcome == "ok" and column.name not in left_out for column in report.columns) else 2
 
 
-def _show(report: DriftReport, left_out: Sequence[str]) -> None:
+def _show(report: DriftReport, left_out: Sequence[str], *, is_asked: bool) -> None:
     """The report's own text, its outcomes in colour on a terminal."""
     first, *lines = report.explain().splitlines()
     print(paint(first, "bold"))
@@ -102,6 +108,8 @@ def _show(report: DriftReport, left_out: Sequence[str]) -> None:
         label, rest = line[2 : 2 + _LABEL], line[2 + _LABEL :]
         word = label.strip()
         print(f"  {label.replace(word, outcome(word)) if word in _OUTCOMES else label}{rest}")
+    if is_asked and "classifier" not in report.parts:
+        print("  classifier    not asked: a profile keeps no rows that could be told apart")
     if left_out:
         print(f"  left out      {', '.join(left_out)}: a time always moves; name it in --columns to compare it")
 
@@ -159,12 +167,25 @@ def _parse_types(text: str | None) -> dict[str, str]:
     return types
 
 
+def _check_types(types: dict[str, str], names: Sequence[str]) -> None:
+    """What is declared of a column that is nowhere is most often misspelt. Raises DataError DATA-02."""
+    problems = [
+        DataError("DATA-02", f"there is no column '{name}'", where="--types", fix=did_you_mean(name, set(names)))
+        for name in types
+        if name not in names
+    ]
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError("DATA-02", f"{len(problems)} columns are missing", where="--types", findings=problems)
+
+
 def _choose(wanted: str | None, reference: pa.Table | ReferenceProfile, path: Path) -> tuple[Sequence[str], list[str]]:
-    """The columns to compare, and those that are left out unasked."""
+    """The columns to compare, and those among them whose values are left out unasked."""
     names = _names(reference)
     if wanted is None:
         times = [name for name in names if _is_time(reference, name)]
-        return [name for name in names if name not in times], times
+        return names, times
     columns = [name.strip() for name in wanted.split(",") if name.strip()]
     problems = [
         DataError("DATA-02", f"there is no column '{name}'", where=str(path), fix=did_you_mean(name, names))
@@ -179,12 +200,15 @@ def _choose(wanted: str | None, reference: pa.Table | ReferenceProfile, path: Pa
 
 
 def _names(reference: Any) -> list[str]:
-    return list(reference.columns) if _is_profile(reference) else list(reference.column_names)
+    return list(dict.fromkeys(reference.columns if _is_profile(reference) else reference.column_names))
 
 
 def _is_time(reference: Any, name: str) -> bool:
     import pyarrow as pa
 
+    from millrace.drift.measure import column_of
+
     if _is_profile(reference):
         return bool(reference.columns[name].kind == "temporal")
-    return bool(pa.types.is_temporal(reference.schema.field(name).type))
+    column = column_of(reference, name)
+    return column is not None and bool(pa.types.is_temporal(column.type))

@@ -66,7 +66,8 @@ def assess(
     classes : sequence
         Labels in the order of the scores; empty for a regression.
     performance_limits : mapping of str to float, optional
-        Least estimated value by metric; without it accuracy may be 0.05 below the holdout's.
+        Least estimated value by metric; without it accuracy may be 0.05 below the holdout's. Where they are given and
+        nothing can be estimated, the report says why.
     with_classifier : bool
         Whether to ask the classifier.
 
@@ -81,7 +82,9 @@ def assess(
     effect = report.evidence["effect"]
     if rows is not None and with_classifier:
         # Identifiers always move, and a column that is missing or of another type was already told.
+        moving = frozenset(limits.get("moving", ()))
         weighed = [c.name for c in report.columns if c.kind in ("numeric", "categorical", "temporal")]
+        weighed = [name for name in weighed if name not in moving]
         weighed = [name for name in weighed if name in rows.column_names and report[name].outcome != "error"]
         evidence["classifier"] = tell_apart(
             rows,
@@ -100,9 +103,25 @@ def assess(
             current_scores=after.scores,
             effect=max(EFFECT, effect),
         )
-        if before.scores is not None and before.labels is not None and after.scores is not None and len(classes) > 1:
-            evidence["estimated_performance"] = _estimate(before, after, classes, performance_limits)
+    lacking = _lacking(before, after, classes)
+    if lacking is None:
+        assert before is not None
+        assert after is not None
+        evidence["estimated_performance"] = _estimate(before, after, classes, performance_limits)
+    elif performance_limits:
+        evidence["estimated_performance"] = {**estimate_performance([], [], [], [], classes=[0, 1]), "lacking": lacking}
     return DriftReport(evidence)
+
+
+def _lacking(before: Answers | None, after: Answers | None, classes: Sequence[Any]) -> str | None:
+    """What is missing for an estimate of the performance; None if nothing is."""
+    if before is None or after is None:
+        return f"the model's answers on the {'holdout' if before is None else 'current rows'}"
+    if before.labels is None:
+        return "the labels of the holdout"
+    if before.scores is None or after.scores is None:
+        return f"scores on the {'holdout' if before.scores is None else 'current rows'}"
+    return None if len(classes) > 1 else "two classes"
 
 
 def _estimate(

@@ -12,7 +12,7 @@ from typing import Any
 
 from millrace.core.verdict import Outcome, Verdict
 from millrace.drift.decisions import RULE as COLUMNS
-from millrace.drift.decisions import judge_drift
+from millrace.drift.decisions import judge_drift, shown
 
 CLASSIFIER = "drift.classifier"
 SCORES = "drift.scores"
@@ -30,7 +30,7 @@ def judge_classifier(evidence: Mapping[str, Any]) -> Verdict:
     if not (_is_number(auc) and _is_number(p_value)):
         return Verdict(CLASSIFIER, "inconclusive", "the classifier gave no number", evidence)
     is_sure = p_value <= evidence["alpha"]
-    measured = f"area under the curve {auc:.3f}, p {_shown(p_value)}"
+    measured = f"area under the curve {auc:.3f}, p {shown(p_value)}"
     if is_sure and auc >= limit:
         terms = [entry["term"] for entry in evidence["contributors"][:3]]
         by = f", by {', '.join(terms)}" if terms else ""
@@ -60,7 +60,7 @@ def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
     ]
     if moved:
         worst = sorted(moved, key=lambda test: -test["effect"])[:3]
-        said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {_shown(test['p_value'])})" for test in worst)
+        said = "; ".join(f"{test['of']} by {test['effect']:.3f} (p {shown(test['p_value'])})" for test in worst)
         return Verdict(SCORES, "fail", f"the model's answers moved: {said}", evidence)
     largest = max(tests, key=lambda test: float(test["effect"]))
     text = f"the model's answers did not move by enough beyond chance: {largest['of']} by {largest['effect']:.3f}"
@@ -69,8 +69,12 @@ def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
 
 def judge_estimated_performance(evidence: Mapping[str, Any]) -> Verdict:
     """Fail when a metric's whole interval is below its limit; inconclusive when it holds the limit and is on its wrong
-    side, when scores say nothing of the truth, or when there are too few rows.
+    side, when a metric with a limit has no estimate, when scores say nothing of the truth, or when there are too few
+    rows.
     """
+    if evidence.get("lacking"):
+        text = f"a limit is set, and nothing can be estimated without {evidence['lacking']}"
+        return Verdict(PERFORMANCE, "inconclusive", text, evidence)
     n, m = evidence["n_holdout"], evidence["n_current"]
     if n < evidence["min_holdout"] or m < evidence["min_rows"]:
         text = (
@@ -83,16 +87,20 @@ def judge_estimated_performance(evidence: Mapping[str, Any]) -> Verdict:
         text = f"the scores cannot be calibrated: even mended they are off by {error:.3f}"
         return Verdict(PERFORMANCE, "inconclusive", text, evidence)
     judged = {name: facts for name, facts in evidence["metrics"].items() if facts["limit"] is not None}
+    untold = [
+        f"{name} has a limit and no estimate: {why}" for name, why in evidence.get("without_estimate", {}).items()
+    ]
     if not judged:
-        return Verdict(PERFORMANCE, "inconclusive", "no metric has both an estimate and a limit", evidence)
+        text = "; ".join(untold) or "no metric has both an estimate and a limit"
+        return Verdict(PERFORMANCE, "inconclusive", text, evidence)
     unclear = sorted(name for name, facts in judged.items() if not all(map(_is_number, _judged_numbers(facts))))
     if unclear:
         return Verdict(PERFORMANCE, "inconclusive", f"no number: {', '.join(unclear)} or its limit", evidence)
     below = {name: facts for name, facts in judged.items() if facts["high"] < facts["limit"]}
     unsure = {name: facts for name, facts in judged.items() if facts["value"] < facts["limit"] <= facts["high"]}
-    outcome: Outcome = "fail" if below else "inconclusive" if unsure else "pass"
-    said = "; ".join(_estimate(name, facts) for name, facts in (below or unsure or judged).items())
-    return Verdict(PERFORMANCE, outcome, f"without labels: {said}", evidence)
+    outcome: Outcome = "fail" if below else "inconclusive" if unsure or untold else "pass"
+    said = [_estimate(name, facts) for name, facts in (below or unsure or judged).items()]
+    return Verdict(PERFORMANCE, outcome, f"without labels: {'; '.join([*said, *untold])}", evidence)
 
 
 def judge_batch(evidence: Mapping[str, Any]) -> Verdict:
@@ -143,11 +151,6 @@ def _not_asked(evidence: Mapping[str, Any]) -> str:
         if rows < evidence["min_rows"]:
             return f"{rows} {side} rows are fewer than {evidence['min_rows']}"
     return "no column can be weighed: none is the same on both sides, and neither constant nor an identifier"
-
-
-def _shown(p_value: float) -> str:
-    """A p-value for a person; one that no longer fits a float is small, not zero."""
-    return f"{p_value:.2g}" if p_value > 1e-300 else "below 1e-300"
 
 
 def _is_number(value: Any) -> bool:

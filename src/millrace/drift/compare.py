@@ -23,7 +23,8 @@ def compare(
     reference: pa.Table | ReferenceProfile,
     current: pa.Table,
     *,
-    columns: Iterable[str] | None = None,
+    columns: str | Iterable[str] | None = None,
+    moving: Iterable[str] = (),
     types: Mapping[str, str] | None = None,
     q: float = 0.05,
     correction: str = "bh",
@@ -48,7 +49,10 @@ def compare(
         the test's `statistic_at_most` bounds it.
     current : pyarrow.Table
     columns : iterable of str, optional
-        The columns to compare; all of the reference if not given. Leave out the event time: it always moves.
+        The columns to compare; all of the reference if not given. Leave out the event time, which always moves, or
+        name it in `moving`.
+    moving : iterable of str
+        Of these only type and nulls are compared.
     types : mapping of str to str, optional
         Declared types: numeric, categorical, temporal, identifier, or a model's int, float, bool, string.
         Of an identifier only type and nulls are compared. An undeclared column is taken for one when on both sides
@@ -87,10 +91,11 @@ def compare(
         all_names, rows = list(reference.columns), reference.rows
     else:
         all_names, rows = reference.column_names, reference.num_rows
-    names = list(dict.fromkeys(all_names if columns is None else columns))
+    names = list(dict.fromkeys(all_names if columns is None else [columns] if isinstance(columns, str) else columns))
+    held = frozenset(moving)
     limits = Limits(min_rows, effect, rate_effect)
     measured = each_column(
-        lambda name: measure_column(name, reference, current, declared.get(name), limits),
+        lambda name: measure_column(name, reference, current, declared.get(name), limits, is_moving=name in held),
         names,
         rows=max(rows if isinstance(reference, pa.Table) else 0, current.num_rows),
     )
@@ -109,10 +114,18 @@ def compare(
             "profile": reference.digest if isinstance(reference, ReferenceProfile) else None,
             "rows_reference": rows,
             "rows_current": current.num_rows,
-            "columns_added": [name for name in current.column_names if name not in set(all_names)],
+            "columns_added": _without(current.column_names, all_names),
+            "columns_removed": _without(all_names, current.column_names),
+            "types_unused": _without(declared, [*all_names, *names, *current.column_names]),
             "columns": measured,
         }
     )
+
+
+def _without(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Each of the names that is none of the others, once."""
+    known = set(others)
+    return [name for name in dict.fromkeys(names) if name not in known]
 
 
 def _types_of_profile(profile: ReferenceProfile, declared: dict[str, str]) -> dict[str, str]:

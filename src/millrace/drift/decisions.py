@@ -235,6 +235,8 @@ def _decided(
             return "insufficient", f"every value of the {side} data is null"
         if present < evidence["min_rows"]:
             return "insufficient", f"{present} {side} values are fewer than {evidence['min_rows']}"
+    if facts.get("is_moving"):
+        return "ok", "its type and nulls hold; its values always move, and are not compared"
     if facts["kind"] == "identifier" and facts["declared"]:
         return "ok", "declared an identifier: its type and nulls hold, its values are not compared"
     if facts["kind"] == "identifier":
@@ -299,7 +301,12 @@ def _finding(facts: Mapping[str, Any], test: Mapping[str, Any], evidence: Mappin
 
 def _measured(test: Mapping[str, Any]) -> str:
     name = "KS distance" if test["test"] == "ks" else "total variation beyond chance"
-    return f"{name} {test['effect']:.3f}, q {test['q_value']:.2g}"
+    return f"{name} {test['effect']:.3f}, q {shown(test['q_value'])}"
+
+
+def shown(p_value: float) -> str:
+    """A p-value for a person; one that no longer fits a float is small, not zero."""
+    return f"{p_value:.2g}" if p_value > 1e-300 else "below 1e-300"
 
 
 def _sentence(names: Mapping[str, list[str]], total: int) -> str:

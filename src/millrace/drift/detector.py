@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
 
-from millrace.core.errors import DataError
-from millrace.drift.columns import family_of, moments, read_column
+from millrace.core.errors import DataError, ProjectError, did_you_mean
+from millrace.drift.columns import check_declared, family_of, moments, read_column
 from millrace.drift.compare import compare
-from millrace.drift.measure import column_of
+from millrace.drift.measure import column_of, times_of
 from millrace.drift.profile import ReferenceProfile
 from millrace.drift.report import DriftReport
 
 _Moments = tuple[float | None, float | None]
+_NONE: _Moments = (None, None)
+_LIMITS = ("columns", "moving", "correction", "min_rows", "effect", "rate_effect", "batches_per_month")
 
 
 class DriftDetector:
@@ -27,12 +30,14 @@ class DriftDetector:
     types : mapping of str to str, optional
         Declared column types, as in `compare`.
     limits
-        `columns`, `correction`, `min_rows`, `effect`, `rate_effect`, `batches_per_month`, as in `compare`.
+        `columns`, `moving`, `correction`, `min_rows`, `effect`, `rate_effect`, `batches_per_month`, as in `compare`.
 
     Raises
     ------
     DataError
         DRIFT-01 when the reference is not a table.
+    ProjectError
+        DRIFT-08 for a limit of another name, PROJ-36 for an unknown declared type.
 
     >>> detector = DriftDetector(pa.table({"x": list(range(200))}))
     >>> detector.detect_drift(pa.table({"x": list(range(100, 300))}))
@@ -40,6 +45,8 @@ class DriftDetector:
     """
 
     def __init__(self, reference: Any, *, types: Mapping[str, str] | None = None, **limits: Any) -> None:
+        _check_names(limits)
+        check_declared(dict(types or {}))
         self.reference = reference if isinstance(reference, ReferenceProfile) else as_table(reference)
         self._types = types
         self._limits = limits
@@ -61,33 +68,36 @@ class DriftDetector:
         """Per column, True unless it is known to be ok: what cannot be tested is not "no drift".
 
         `threshold` is the share of false discoveries allowed. Ask `report` for reasons.
+
+        Raises
+        ------
+        DataError
+            DRIFT-09 when there is no column to compare: an empty answer would read as "no drift".
         """
-        return {column.name: column.outcome != "ok" for column in self.report(current, q=threshold).columns}
+        found = {column.name: column.outcome != "ok" for column in self.report(current, q=threshold).columns}
+        if not found:
+            raise DataError(
+                "DRIFT-09", "there is no column to compare", fix="give a reference that has columns, or name some of it"
+            )
+        return found
 
     def compute_drift_metrics(self, current: Any) -> dict[str, dict[str, Any]]:
-        """Mean and standard deviation of each numeric column that both tables have, and how far they moved.
+        """Mean and standard deviation of each numeric column of the reference, and how far they moved.
 
         Shifts are relative to the reference, None where the reference's value is zero or undefined. Missing and
-        infinite values are left out.
+        infinite values are left out. Of a column that the batch lacks, or holds as another type or twice, the current
+        values are None, and `error` says why.
         """
         table = as_table(current)
-        metrics = {}
-        for name, before in self._reference_moments().items():
-            after = column_of(table, name)
-            if after is not None and family_of(after.type) == "number":
-                metrics[name] = _metrics(before, moments(read_column(name, after, "numeric")))
-        return metrics
+        return {name: _metrics(before, *_moments_of(table, name)) for name, before in self._reference_moments().items()}
 
     def _reference_moments(self) -> dict[str, _Moments]:
-        """Mean and standard deviation of the reference's numeric columns."""
+        """Mean and standard deviation of the reference's numeric columns; of those that share a name, none."""
         if isinstance(self.reference, ReferenceProfile):
             columns = self.reference.columns.values()
             return {column.name: (column.mean, column.std) for column in columns if column.family == "number"}
-        return {
-            field.name: moments(read_column(field.name, column_of(self.reference, field.name), "numeric"))
-            for field in self.reference.schema
-            if family_of(field.type) == "number"
-        }
+        fields = [field for field in self.reference.schema if family_of(field.type) == "number"]
+        return {field.name: _moments_of(self.reference, field.name)[0] for field in fields}
 
 
 def as_table(data: Any) -> pa.Table:
@@ -100,19 +110,57 @@ def as_table(data: Any) -> pa.Table:
     """
     if isinstance(data, pa.Table):
         return data
+    if type(data).__name__ == "LazyFrame" and type(data).__module__.startswith("polars."):
+        data = data.collect()
     try:
         return pa.table(data)
     except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             "DRIFT-01",
             f"{type(data).__name__} cannot be read as a table",
-            why=str(error),
-            fix="pass a pandas, polars or pyarrow table with one type in each column",
+            why=None if isinstance(data, (str, PurePath)) else str(error),
+            fix=_of_path(data)
+            if isinstance(data, (str, PurePath))
+            else "pass a pandas, polars or pyarrow table with one type in each column",
         ) from error
 
 
-def _metrics(reference: _Moments, current: _Moments) -> dict[str, Any]:
-    return {
+def _of_path(path: str | PurePath) -> str:
+    if str(path).endswith(".json"):
+        return f"a profile is loaded first: ReferenceProfile.load({str(path)!r})"
+    reader = "read_csv" if str(path).endswith((".csv", ".csv.gz")) else "read_parquet"
+    return f"read it first: polars.{reader}({str(path)!r}); files are compared by `millrace data drift`"
+
+
+def _check_names(limits: Mapping[str, Any]) -> None:
+    findings = [
+        ProjectError("DRIFT-08", f"the drift comparison has no limit '{name}'", fix=did_you_mean(name, _LIMITS))
+        for name in limits
+        if name not in _LIMITS
+    ]
+    if len(findings) == 1:
+        raise findings[0]
+    if findings:
+        raise ProjectError("DRIFT-08", "the drift comparison does not have these limits", findings=findings)
+
+
+def _moments_of(table: pa.Table, name: str) -> tuple[_Moments, str | None]:
+    """Mean and standard deviation of a numeric column, and why there are none."""
+    column, times = column_of(table, name), times_of(table, name)
+    if column is None:
+        return _NONE, "the column is missing"
+    if times > 1:
+        return _NONE, f"{times} columns have this name"
+    family = family_of(column.type)
+    if family == "null":
+        return _NONE, None
+    if family != "number":
+        return _NONE, f"its type is {column.type}"
+    return moments(read_column(name, column, "numeric")), None
+
+
+def _metrics(reference: _Moments, current: _Moments, error: str | None) -> dict[str, Any]:
+    found = {
         "type": "numerical",
         "mean_shift": _relative(reference[0], current[0]),
         "std_shift": _relative(reference[1], current[1]),
@@ -121,6 +169,7 @@ def _metrics(reference: _Moments, current: _Moments) -> dict[str, Any]:
         "ref_std": reference[1],
         "curr_std": current[1],
     }
+    return found if error is None else {**found, "error": error}
 
 
 def _relative(before: float | None, after: float | None) -> float | None:

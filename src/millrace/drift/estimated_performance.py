@@ -58,13 +58,15 @@ def estimate_performance(
     holdout_outputs : sequence of length n, optional
         The classes answered on the holdout; those of the largest score if not given.
     limits : mapping of str to float, optional
-        Least value by metric: accuracy, f1, roc_auc. Without one, accuracy may be `drop` below the holdout's.
+        Least value by metric: accuracy, f1, roc_auc. Without one, accuracy may be `drop` below the holdout's. Where one
+        names what cannot be estimated, `without_estimate` says why.
 
     Returns
     -------
     dict
         JSON-ready: `metrics` with `value`, `low`, `high` (95 % for the value that labels would show), `at_deploy` (the
-        holdout's) and `limit`; `calibration` of the scores as they are and after the map; `blind_spot`.
+        holdout's) and `limit`; `without_estimate`, the metrics that have a limit alone, with the reason;
+        `calibration` of the scores as they are and after the map; `blind_spot`.
 
     Raises
     ------
@@ -86,6 +88,7 @@ def estimate_performance(
         "calibration": None,
         "calibration_limit": CALIBRATION_LIMIT,
         "metrics": {},
+        "without_estimate": {},
         "blind_spot": BLIND_SPOT,
     }
     if len(before) < MIN_HOLDOUT or len(after) < min_rows:
@@ -102,6 +105,11 @@ def estimate_performance(
         at_deploy = float(deployed[name][0])
         facts["at_deploy"] = at_deploy if np.isfinite(at_deploy) else None
         facts["limit"] = wanted.get(name)
+    evidence["without_estimate"] = {
+        name: "it is not defined on these rows" if name in deployed else "it cannot be estimated without labels"
+        for name in wanted
+        if name not in evidence["metrics"]
+    }
     return evidence
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.core.clock import from_micros, to_text
 from millrace.core.page import page, share_bar, table, text
+from millrace.drift.decisions import shown
 
 if TYPE_CHECKING:
     from millrace.drift.decisions import ColumnDrift
@@ -54,6 +55,7 @@ def drift_page(report: DriftReport, *, title: str, note: str = "") -> str:
         "<h2>Columns</h2>",
         '<p class="dim"><span class="key then"></span> reference &nbsp; <span class="key now"></span> current</p>',
         _columns(report),
+        *(f'<p><span class="warn">{text(word)}</span> {text(why)}</p>' for word, why in report.told_of_columns()),
         "<h2>Limits and false alarms</h2>",
         *_limits(report),
     ]
@@ -165,7 +167,7 @@ def _column_row(column: ColumnDrift, facts: Mapping[str, Any]) -> list[str]:
         why,
         _figure(column.effect),
         _figure(column.effects.get("psi")),
-        _figure(column.q_value, ".2g"),
+        "" if column.q_value is None else shown(column.q_value),
         f"{_share(column.null_rate_reference)} → {_share(column.null_rate_current)}",
     ]
 
@@ -201,6 +203,10 @@ def _performance(facts: Mapping[str, Any]) -> str:
             _figure(metric["limit"]),
         ]
         for name, metric in facts["metrics"].items()
+    ]
+    rows += [
+        [text(name), f'<span class="warn">{text(why)}</span>', "", "", ""]
+        for name, why in facts.get("without_estimate", {}).items()
     ]
     figures = ["estimate", "95 % interval", "holdout", "limit"]
     return (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from millrace.core.errors import did_you_mean
+from millrace.core.errors import nearest
 from millrace.drift.categorical import align, largest_levels, largest_moves, levels_test, pool_rare, unseen_test
 from millrace.drift.columns import Column, Kind, family_of, kind_of, moments, read_column, suits
 from millrace.drift.effects import bars, jensen_shannon, stability_index, tenths, wasserstein
@@ -33,9 +33,17 @@ class Limits:
 
 
 def measure_column(
-    name: str, reference: pa.Table | ReferenceProfile, current: pa.Table, declared: str | None, limits: Limits
+    name: str,
+    reference: pa.Table | ReferenceProfile,
+    current: pa.Table,
+    declared: str | None,
+    limits: Limits,
+    *,
+    is_moving: bool = False,
 ) -> dict[str, Any]:
     """The facts of one column, JSON-ready; everything the decision needs stands in them.
+
+    Of one that `is_moving` only type, nulls and infinities are compared.
 
     The Kolmogorov-Smirnov test still lacks its p-value: `settle` adds it, outside of threads.
     """
@@ -47,6 +55,7 @@ def measure_column(
         "type_reference": None,
         "type_current": None if after is None else str(after.type),
         "type_changed": False,
+        "is_moving": is_moving,
         "error": None,
         **{f"{count}_{side}": 0 for count in ("n", "nulls", "nan", "infinite") for side in _SIDES},
         "tests": [],
@@ -59,7 +68,11 @@ def measure_column(
     if before is not None:
         facts["type_reference"] = str(before.type)
     if before is None or after is None:
-        facts["hint"] = did_you_mean(name, current.column_names if after is None else others)
+        close = nearest(name, current.column_names if after is None else others)
+        facts["hint"] = f"did you mean '{close}'?" if close else None
+        return facts
+    facts["error"] = _unreadable(name, reference, current)
+    if facts["error"] is not None:
         return facts
     facts["type_changed"] = _type_changed(before, after.type, declared)
     if facts["type_changed"]:
@@ -82,10 +95,26 @@ def settle(facts: dict[str, Any], limits: Limits) -> None:
             test["chance"] = ks_chance(n, m, limits.effect)
 
 
+def times_of(table: pa.Table, name: str) -> int:
+    """How many columns have that name."""
+    return len(table.schema.get_all_field_indices(name))
+
+
 def column_of(table: pa.Table, name: str) -> pa.ChunkedArray | None:
     """The first column of that name, None if there is none."""
     places = table.schema.get_all_field_indices(name)
     return table.column(places[0]) if places else None
+
+
+def _unreadable(name: str, reference: pa.Table | ReferenceProfile, current: pa.Table) -> str | None:
+    """Why nothing can be asked of the column, if so: of columns that share a name, none is *the* column."""
+    if isinstance(reference, ReferenceProfile):
+        if (error := reference.columns[name].error) is not None:
+            return error
+    elif (times := times_of(reference, name)) > 1:
+        return f"{times} columns of the reference data have this name"
+    times = times_of(current, name)
+    return f"{times} columns of the current data have this name" if times > 1 else None
 
 
 def _count_and_test(
@@ -93,15 +122,17 @@ def _count_and_test(
 ) -> None:
     name, declared, kind = facts["name"], facts["declared"], facts["kind"]
     first = before if isinstance(before, ColumnProfile) else read_column(name, before, kind, declared)
-    if isinstance(first, ColumnProfile) and first.error is not None:
-        raise ValueError(first.error)
     second = read_column(name, after, kind, declared)
     for side, column in zip(_SIDES, (first, second), strict=True):
         facts[f"n_{side}"], facts[f"nulls_{side}"] = column.present, column.missing
         facts[f"nan_{side}"], facts[f"infinite_{side}"] = column.nan, column.infinite
     _test_rate(facts, "nulls", (first.missing, first.rows), (second.missing, second.rows), limits)
     _test_rate(facts, "infinite", (first.infinite, first.present), (second.infinite, second.present), limits)
-    if kind in ("identifier", "untestable") or min(first.present, second.present) < limits.min_rows:
+    if (
+        facts["is_moving"]
+        or kind in ("identifier", "untestable")
+        or min(first.present, second.present) < limits.min_rows
+    ):
         return
     facts["constant_reference"], facts["constant_current"] = first.is_constant, second.is_constant
     if declared is None and first.is_identifier_like and second.is_identifier_like:

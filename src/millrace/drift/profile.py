@@ -191,13 +191,16 @@ class ReferenceProfile:
 
 
 def _profile_column(table: pa.Table, name: str, declared: str | None) -> ColumnProfile:
-    values = table.column(table.schema.get_all_field_indices(name)[0])
+    places = table.schema.get_all_field_indices(name)
+    values = table.column(places[0])
     kind = kind_of(values.type, declared)
     unread = read_column(name, values, "untestable", declared)
     missing = unread.missing
     if declared is not None and not suits(declared, unread.family):
         return ColumnProfile(name, unread.type, unread.family, kind, declared, unread.present, missing)
     try:
+        if len(places) > 1:  # none of them is *the* column
+            raise ValueError(f"{len(places)} columns of the reference data have this name")
         column = read_column(name, values, kind, declared)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         return ColumnProfile(

@@ -48,6 +48,31 @@ class DriftReport:
         return [column.name for column in self.columns if column.outcome == "drift"]
 
     @property
+    def columns_added(self) -> list[str]:
+        """Columns that only the batch has: told, not compared."""
+        return list(self.evidence["columns_added"])
+
+    @property
+    def columns_removed(self) -> list[str]:
+        """Columns that the batch lacks; those that were to be compared are errors, too."""
+        return list(self.evidence.get("columns_removed", ()))
+
+    def told_of_columns(self) -> list[tuple[str, str]]:
+        """What no column's outcome tells: which are new, which are gone unasked for, which types are of no column."""
+        compared = {column.name for column in self.columns}
+        gone = [name for name in self.columns_removed if name not in compared]
+        told = []
+        if self.columns_added:
+            told.append(("new", f"{', '.join(self.columns_added)}: not in the reference, so not compared"))
+        if gone:
+            told.append(("gone", f"{', '.join(gone)}: in the reference, and was not to be compared"))
+        if self.evidence.get("types_unused"):
+            told.append(
+                ("no column", f"{', '.join(self.evidence['types_unused'])}: a type is declared, nothing has it")
+            )
+        return told
+
+    @property
     def parts(self) -> dict[str, Verdict]:
         """What was asked of the batch beside its columns: classifier, scores, estimated_performance."""
         return {name: verdict for name, verdict in judge_parts(self.evidence).items() if name in PARTS}
@@ -91,6 +116,8 @@ class DriftReport:
             "reason": verdict.reason,
             "drifted": self.drifted,
             "columns": [column.to_dict() for column in self.columns],
+            "columns_added": self.columns_added,
+            "columns_removed": self.columns_removed,
             "parts": {name: {"outcome": part.outcome, "reason": part.reason} for name, part in self.parts.items()},
             "false_alarm_chance": self.false_alarm_chance,
             "false_alarms_per_month": self.false_alarms_per_month,
@@ -116,6 +143,7 @@ class DriftReport:
         ]
         width = max((len(column.name) for column in self.columns), default=0)
         lines += [f"  {column.outcome:<12}  {column.name:<{width}}  {_why(column)}" for column in self.by_severity()]
+        lines += [f"  {word:<12}  {text}" for word, text in self.told_of_columns()]
         lines += [f"  {_WORDS[name]:<12}  {part.outcome}: {part.reason}" for name, part in self.parts.items()]
         if "estimated_performance" in self.parts:
             lines.append(f"  {'':<12}  {facts['estimated_performance']['blind_spot']}")

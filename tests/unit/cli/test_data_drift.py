@@ -108,6 +108,71 @@ def test_colour_is_for_terminals_alone(folder, run, monkeypatch):
     assert "\x1b[31mdrift" in run("then.parquet", "moved.parquet")[1]
 
 
+def test_columns_that_are_new_or_gone_are_told_everywhere(folder, run):
+    now = table(2)
+    pq.write_table(now.append_column("fresh", now["code"]).drop(["weight"]), "other.parquet")
+
+    code, text = run("then.parquet", "other.parquet", "--columns", "amount", "--report", "page.html", "facts.json")
+
+    assert code == 0
+    assert "  new           fresh: not in the reference, so not compared" in text
+    assert "  gone          weight: in the reference, and was not to be compared" in text
+    page = (folder / "page.html").read_text()
+    assert '<span class="warn">new</span> fresh: not in the reference' in page
+    assert '<span class="warn">gone</span> weight: in the reference' in page
+    facts = json.loads((folder / "facts.json").read_text())
+    assert (facts["columns_added"], facts["columns_removed"]) == (["fresh"], ["weight"])
+    code, text = run("then.parquet", "other.parquet")
+    assert (code, "gone" in text) == (1, False)
+    assert "  error         weight  the column is missing from the current data" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome", "reason"),
+    [
+        (lambda times: times, "ok", "its type and nulls hold; its values always move, and are not compared"),
+        (lambda times: None, "error", "the column is missing from the current data"),
+        (lambda times: times.cast(pa.string()), "error", "its type was timestamp[us, tz=UTC] and is string"),
+        (lambda times: pa.nulls(len(times), times.type), "drift", "nulls went from 0.0% to 100.0%"),
+    ],
+)
+@pytest.mark.parametrize("reference", ["then.parquet", "then.json"])
+def test_of_a_time_that_always_moves_type_and_nulls_are_compared(folder, run, reference, change, outcome, reason):
+    now = table(2)
+    times = change(now["at"])
+    rest = now.drop(["at"])
+    pq.write_table(rest if times is None else rest.append_column("at", times), "other.parquet")
+    run("then.parquet", "--save-profile", "then.json")
+
+    code, text = run(reference, "other.parquet", "--json")
+    column = next(column for column in json.loads(text)["columns"] if column["name"] == "at")
+
+    assert (code, column["outcome"], column["reason"]) == (0 if outcome == "ok" else 1, outcome, reason)
+    assert run(reference, "few.parquet")[0] == 2
+
+
+def test_columns_that_share_a_name_are_broken_on_either_side(folder, run):
+    now = table(2)
+    pq.write_table(now.append_column("code", pa.array(now["code"].to_numpy() + 50)), "twice.parquet")
+
+    code, text = run("then.parquet", "twice.parquet")
+    assert code == 1
+    assert "error         code    it could not be tested: 2 columns of the current data have this name" in text
+    code, text = run("twice.parquet", "then.parquet", "--save-profile", "twice.json")
+    assert code == 1
+    assert "2 columns of the reference data have this name" in text
+    code, text = run("twice.json", "then.parquet")
+    assert code == 1
+    assert "2 columns of the reference data have this name" in text
+
+
+def test_it_is_said_when_the_classifier_was_not_asked(folder, run):
+    run("then.parquet", "--save-profile", "then.json")
+
+    assert "classifier    not asked: a profile keeps no rows" in run("then.json", "now.parquet")[1]
+    assert "classifier" not in run("then.json", "now.parquet", "--columns-only")[1]
+
+
 def test_nothing_comparable_is_neither_good_nor_bad(folder, run):
     assert run("then.parquet", "few.parquet")[0] == 2
 
@@ -119,6 +184,8 @@ def test_nothing_comparable_is_neither_good_nor_bad(folder, run):
         (["then.parquet", "now.parquet", "--types", "code"], "DRIFT-24"),
         (["then.parquet", "now.parquet", "--types", "code=nummeric"], "PROJ-36"),
         (["then.parquet", "now.parquet", "--report", "pdf"], "VALID-60"),
+        (["then.parquet", "now.parquet", "--types", "cod=categorical"], "DATA-02"),
+        (["then.parquet", "--save-profile", "p.json", "--types", "cod=categorical,shp=string"], "DATA-02"),
         (["gone.json", "now.parquet"], "DRIFT-05"),
     ],
 )

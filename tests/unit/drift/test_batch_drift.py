@@ -129,6 +129,85 @@ def test_a_regression_has_answers_and_no_estimate():
     assert report.parts["scores"].is_fail
 
 
+@pytest.mark.parametrize(
+    ("change", "classes", "lacking"),
+    [
+        ({"before": None}, [0, 1], "the model's answers on the holdout"),
+        ({"after": None}, [0, 1], "the model's answers on the current rows"),
+        ({"before": Answers([0, 1] * 300, [[0.5, 0.5]] * 600)}, [0, 1], "the labels of the holdout"),
+        ({"before": Answers([0, 1] * 300, None, [0, 1] * 300)}, [0, 1], "scores on the holdout"),
+        ({"after": Answers([0, 1] * 300)}, [0, 1], "scores on the current rows"),
+        ({}, [], "two classes"),
+    ],
+)
+def test_a_limit_on_what_cannot_be_estimated_is_said_to_be_unjudged(change, classes, lacking):
+    asked = {"before": answers(1, 1500), "after": answers(2, 800)} | change
+
+    def report(limits):
+        return assess(
+            batch(1), batch(2), types={"order": "identifier"}, classes=classes, performance_limits=limits, **asked
+        )
+
+    told = report({"accuracy": 0.5}).parts["estimated_performance"]
+    assert (told.outcome, told.reason) == (
+        "inconclusive",
+        f"a limit is set, and nothing can be estimated without {lacking}",
+    )
+    assert report({"accuracy": 0.5}).verdict().outcome != "pass"
+    assert Checked(report({"accuracy": 0.5}).to_html())
+    assert "estimated_performance" not in report(None).parts
+
+
+def test_a_limit_without_an_estimate_is_in_text_and_page():
+    report = assess(
+        batch(1),
+        batch(2),
+        types={"order": "identifier"},
+        before=answers(1, 1500),
+        after=answers(2, 800),
+        classes=[0, 1],
+        performance_limits={"accuracy": 0.5, "recall": 0.5},
+    )
+
+    assert report.parts["estimated_performance"].outcome == "inconclusive"
+    for text in (report.explain(), report.to_html()):
+        assert "recall has a limit and no estimate: it cannot be estimated without labels" in text
+    assert "it cannot be estimated without labels" in Checked(report.to_html()).words
+    assert DriftReport.from_dict(json.loads(json.dumps(report.to_dict()))).verdict().reason == report.verdict().reason
+
+
+def test_columns_new_gone_and_of_a_type_in_vain_are_told():
+    now = batch(2)
+    report = assess(
+        batch(1),
+        now.drop(["amount"]).append_column("<new>", now["price"]),
+        columns=["price"],
+        types={"prise": "numeric"},
+        with_classifier=False,
+    )
+
+    assert report.verdict().is_pass  # what is new does not drift
+    assert (report.columns_added, report.columns_removed) == (["<new>"], ["amount"])
+    assert [line[2:] for line in report.explain().splitlines()[2:5]] == [
+        "new           <new>: not in the reference, so not compared",
+        "gone          amount: in the reference, and was not to be compared",
+        "no column     prise: a type is declared, nothing has it",
+    ]
+    words = " ".join(Checked(report.to_html()).words)
+    assert "<new>: not in the reference" in words
+    assert "amount: in the reference" in words
+    again = DriftReport.from_dict(report.to_dict())
+    assert again.told_of_columns() == report.told_of_columns()
+    old = {name: value for name, value in report.evidence.items() if name not in ("columns_removed", "types_unused")}
+    assert [word for word, _ in DriftReport(old).told_of_columns()] == ["new"]
+
+
+def test_a_missing_column_with_no_near_name_gets_no_list_of_all():
+    table = batch(1)
+    assert assess(table, table.drop(["price"]))["price"].reason == "the column is missing from the current data"
+    assert assess(table, table.select([]))["price"].reason == "the column is missing from the current data"
+
+
 def test_answers_of_no_known_class_are_told_and_do_not_stop_the_estimate():
     before, after = answers(1, 1500), answers(2, 800)
     odd = Answers(

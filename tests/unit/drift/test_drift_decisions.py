@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from millrace.core.errors import DataError
+from millrace.core.errors import DataError, ProjectError
 from millrace.core.verdict import Verdict
 from millrace.drift.compare import compare
 from millrace.drift.decisions import DECISIONS, judge_drift
 from millrace.drift.detector import DriftDetector
+from millrace.drift.profile import ReferenceProfile
 from millrace.drift.report import DriftReport
 
 
@@ -112,6 +114,74 @@ def test_detector_metrics():
         "curr_std": 2.0,
     }
     assert (metrics["zero"]["mean_shift"], sorted(metrics)) == (None, ["x", "zero"])
+
+
+def test_detector_metrics_of_columns_that_are_gone_or_another_thing_are_none_and_say_why():
+    reference = pa.table({name: [1.0, 2.0, 3.0] for name in ("gone", "text", "empty", "twice")})
+    current = pa.table(
+        [pa.array(["1", "2", "3"]), pa.nulls(3), pa.array([1, 2, 3]), pa.array([1, 2, 3])],
+        names=["text", "empty", "twice", "twice"],
+    )
+    for form in (reference, ReferenceProfile.of(reference)):
+        metrics = DriftDetector(form).compute_drift_metrics(current)
+        assert {name: facts.get("error") for name, facts in metrics.items()} == {
+            "gone": "the column is missing",
+            "text": "its type is string",
+            "empty": None,
+            "twice": "2 columns have this name",
+        }
+        assert {facts["curr_mean"] for facts in metrics.values()} == {None}
+        assert {facts["mean_shift"] for facts in metrics.values()} == {None}
+        assert {facts["ref_mean"] for facts in metrics.values()} == {2.0}
+
+
+def test_columns_that_share_a_name_are_never_ok():
+    one = pa.table({"x": list(range(200))})
+    two = pa.table([one["x"], pa.array(range(1000, 1200))], names=["x", "x"])
+    for reference, current, side in ((one, two, "current"), (two, one, "reference"), (two, two, "reference")):
+        for form in (reference, ReferenceProfile.of(reference)):
+            (column,) = DriftDetector(form).report(current).columns
+            assert (column.outcome, f"2 columns of the {side} data have this name" in column.reason) == ("error", True)
+    assert DriftDetector(two).compute_drift_metrics(one)["x"]["ref_mean"] is None
+
+
+def test_lazy_tables_are_read_and_paths_are_told_how():
+    reference, current = tables()
+    detector = DriftDetector(pl.from_arrow(reference).lazy())
+    assert detector.detect_drift(pl.from_arrow(current).lazy()) == {"kept": False, "moved": True, "plan": False}
+    for path, fix in (
+        ("then.parquet", "polars.read_parquet('then.parquet')"),
+        (Path("then.csv"), "polars.read_csv('then.csv')"),
+        ("then.json", "ReferenceProfile.load('then.json')"),
+    ):
+        with pytest.raises(DataError, match="DRIFT-01") as caught:
+            DriftDetector(path)
+        assert fix in caught.value.fix
+
+
+def test_no_column_to_compare_is_refused_and_not_an_empty_answer():
+    reference, current = tables()
+    for detector in (DriftDetector(pa.table({})), DriftDetector(reference, columns=[])):
+        with pytest.raises(DataError, match="DRIFT-09"):
+            detector.detect_drift(current)
+        assert detector.report(current).verdict().outcome == "inconclusive"
+
+
+def test_what_a_detector_does_not_know_is_refused_when_it_is_made():
+    reference, _ = tables()
+    with pytest.raises(ProjectError, match="DRIFT-08") as caught:
+        DriftDetector(reference, efect=0.1)
+    assert caught.value.fix == "did you mean 'effect'?"
+    with pytest.raises(ProjectError, match="DRIFT-08") as caught:
+        DriftDetector(reference, efect=0.1, min_row=3)
+    assert len(caught.value.findings) == 2
+    with pytest.raises(ProjectError, match="PROJ-36"):
+        DriftDetector(reference, types={"kept": "numerical"})
+
+
+def test_one_column_may_be_named_by_itself():
+    reference, current = tables()
+    assert DriftDetector(reference, columns="moved").detect_drift(current) == {"moved": True}
 
 
 @pytest.mark.parametrize("data", [42, pd.DataFrame({"x": [1, "two", 3.0]})])

@@ -198,6 +198,23 @@ def test_limits_are_held_against_the_metric_they_name():
     assert judged(roc_auc=0.99).is_fail
     assert judged(roc_auc=0.6).is_pass
     assert judged(recall=0.6).outcome == "inconclusive"
+    for limits, outcome in (({"accuracy": 0.5}, "inconclusive"), ({"accuracy": 0.99}, "fail")):
+        verdict = judged(recall=0.6, **limits)
+        assert verdict.outcome == outcome
+        assert "recall has a limit and no estimate: it cannot be estimated without labels" in verdict.reason
+        assert "estimated accuracy" in verdict.reason
+
+
+def test_a_limit_on_what_the_rows_do_not_define_is_said_to_be_unjudged():
+    scores = np.tile([0.0, 1.0], (300, 1))  # sure of one class on every row: no pair to put in order
+
+    evidence = estimate_performance(
+        scores, [1] * 300, scores, [1] * 300, classes=[0, 1], limits={"accuracy": 0.5, "roc_auc": 0.6}
+    )
+    verdict = judge_estimated_performance(evidence)
+
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason.endswith("roc_auc has a limit and no estimate: it is not defined on these rows")
 
 
 def test_a_map_rises_and_is_as_uncertain_as_its_rows():
