@@ -14,7 +14,7 @@ from millrace.core.errors import DataError
 from millrace.validation.release import SHOWN_DIGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from millrace.store.ledger import Event, Ledger
     from millrace.validation.release import Quarantined
@@ -98,7 +98,7 @@ def release(options: argparse.Namespace) -> int:
         for text in found.findings.values():
             print(f"  covered      {text}")
         print("  not covered  any other batch, and anything else this one may be found to break")
-        print(f"  next         {_next(now[found.key])}")
+        print(f"  next         {_next(now[found.key], wiring.project.models)}")
     return 0
 
 
@@ -125,11 +125,13 @@ def _released(
     }
 
 
-def _next(found: Quarantined) -> str:
+def _next(found: Quarantined, models: Collection[str]) -> str:
     if found.status == "used":
         return f"nothing waits: run {found.facts['run']} took it; met again, it is let through"
     if found.status == "passed over":
         return "nothing waits: a batch released later was taken; met again, it is let through"
+    if found.model is not None and found.model not in models:
+        return f"nothing takes it: the project has no model '{found.model}' now"
     if found.facts.get("snapshot") is not None:
         return f"millrace run {found.model} learns from exactly these {found.rows:,} rows, once"
     run = f"millrace run {found.model}" if found.model else "a run"

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.core.clock import Clock, to_text
+from millrace.core.errors import DataError
 from millrace.core.ids import digest_json
 from millrace.core.verdict import Verdict
 from millrace.store.blobs import BlobStore
@@ -56,8 +57,16 @@ def quarantine(
     ------
     StoreError
         STORE-01 when the disk is full; nothing is then on the record.
+    DataError
+        VALID-69 when there is neither a result nor a failed incident: nothing to refuse the batch for.
     """
     failed = [verdict for verdict in incidents if verdict.is_fail]
+    if result is None and not failed:
+        raise DataError(
+            "VALID-69",
+            f"nothing was found that a batch of '{source}' could be refused for",
+            fix="give the result of its suite, or the incidents that failed",
+        )
     verdict = result.verdict() if result is not None else None
     digest = batch if batch is not None else keep_rows(table, blobs)
     findings = findings_of(result, failed)
@@ -135,12 +144,15 @@ def _entry(
     key = _state_key(transaction, source, batch, facts)
     state = transaction.state(KIND, key)
     earlier = state.value if state is not None else {"findings": {}, "covered": [], "released": None}
+    found = {**earlier["findings"], **findings}
+    # A release that came while the batch was being judged, and covers all of it, stands.
+    is_covered = found.keys() <= set(earlier["covered"])
     value = {
         **earlier,
         **facts,
         "source": source,
         "batch": batch,
-        "status": "kept",
-        "findings": {**earlier["findings"], **findings},
+        "status": earlier["status"] if is_covered and found else "kept",
+        "findings": found,
     }
     return (KIND, key, value)

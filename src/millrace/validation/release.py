@@ -238,7 +238,7 @@ def state_key(source: str, batch: str, model: str | None = None) -> str:
 
 def _meant(known: Sequence[Quarantined], name: str) -> list[Quarantined]:
     # An event's number is exact, and wins over digests that happen to begin with it.
-    meant = [entry for entry in known if name.isascii() and name.isdigit() and int(name) in entry.events]
+    meant = [entry for entry in known if name in map(str, entry.events)]
     meant = meant or [entry for entry in known if len(name) >= _LEAST_DIGITS and entry.batch.startswith(name)]
     if not meant:
         digests = [entry.batch[:SHOWN_DIGEST] for entry in known]

@@ -75,8 +75,8 @@ def return_unlearned(transaction: Transaction, run: str, *, reason: str, is_fail
 
 
 def take_over(transaction: Transaction, base: str, run: str) -> None:
-    """What the run `base` took and gave back is taken by `run`, which goes on from its results."""
-    for state in _held_by(transaction, base, "released"):
+    """What the run `base` took and gave back is taken by `run`, which goes on from its results; given up or not."""
+    for state in _held_by(transaction, base, "released", "given up"):
         value = state.value
         transaction.append(
             "batch_use",
@@ -87,10 +87,10 @@ def take_over(transaction: Transaction, base: str, run: str) -> None:
         )
 
 
-def _held_by(transaction: Transaction, run: str, status: str) -> list[State]:
-    """Batches that the run was the last to take, in a status."""
+def _held_by(transaction: Transaction, run: str, *statuses: str) -> list[State]:
+    """Batches that the run was the last to take, in one of these statuses."""
     states = transaction.states(KIND)
-    return [state for state in states if state.value.get("run") == run and state.value["status"] == status]
+    return [state for state in states if state.value.get("run") == run and state.value["status"] in statuses]
 
 
 def _release_order(transaction: Transaction, source: str, model: str) -> dict[str, int]:

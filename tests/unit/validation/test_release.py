@@ -139,6 +139,40 @@ def test_a_run_that_goes_on_takes_over_what_waits_and_not_what_was_learned_from(
     assert take(ledger, "run-3") is None
 
 
+def test_what_was_given_up_is_taken_over_by_the_run_that_goes_on(shelf):
+    ledger = shelf["ledger"]
+    refuse(shelf)
+    let(ledger, *list_quarantined(ledger))
+    for number in range(MOST_FAILURES):
+        take(ledger, f"run-{number}")
+        give_back(ledger, f"run-{number}")
+    with ledger.transaction() as transaction:
+        take_over(transaction, f"run-{MOST_FAILURES - 1}", "mended")
+
+    assert statuses(ledger) == [("a", "used")]
+
+
+def test_a_release_stands_that_came_while_the_batch_was_judged_once_more(shelf):
+    """The second refusal was decided on before the release, for the same rule in another suite."""
+    ledger = shelf["ledger"]
+    refuse(shelf)
+    let(ledger, *list_quarantined(ledger))
+    other = validate(pa.table({"price": [99, 1]}), Suite("another", [PRICE_LIMIT]))
+    again = quarantine(pa.table({"price": [99, 1]}), other, source="shop", facts={"model": "a"}, **shelf)
+
+    assert (again.is_new, statuses(ledger)) == (True, [("a", "released")])
+    assert refuse(shelf, rules=[PRICE_LIMIT, ROW_LIMIT]).is_new
+    assert statuses(ledger) == [("a", "kept")]
+
+
+def test_nothing_is_put_aside_for_nothing(shelf):
+    with pytest.raises(DataError) as raised:
+        quarantine(pa.table({"price": [1]}), None, source="shop", **shelf)
+
+    assert raised.value.code == "VALID-69"
+    assert list_quarantined(shelf["ledger"]) == []
+
+
 def test_an_event_number_wins_over_a_digest_that_begins_with_it(shelf):
     refuse(shelf)
     (entry,) = list_quarantined(shelf["ledger"])
