@@ -123,6 +123,12 @@ def great_expectations(path: str) -> Callable[[], int]:
     return judge
 
 
+def great_expectations_alone(path: str) -> Callable[[], int]:
+    """The same where SQLAlchemy is not installed."""
+    sys.modules["sqlalchemy"] = None  # type: ignore[assignment]  # the import system's way to say that it is not there
+    return great_expectations(path)
+
+
 def pandera(path: str) -> Callable[[], int]:
     import pandera.polars as pa
     import polars as pl
@@ -212,6 +218,7 @@ CONTENDERS = {
     "polars by hand": polars_by_hand,
     "duckdb by hand": duckdb_by_hand,
     "great_expectations": great_expectations,
+    "great_expectations alone": great_expectations_alone,
     "pandera": pandera,
     "pointblank": pointblank,
     "read only": read_only,

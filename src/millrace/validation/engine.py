@@ -14,7 +14,6 @@ from millrace.core.errors import DataError
 from millrace.validation.backend import Backend, CannotCheck
 from millrace.validation.batch import Batch
 from millrace.validation.check import Check, Finding, Values
-from millrace.validation.conditions.forms import row_filter
 from millrace.validation.examples import add_examples
 from millrace.validation.expression import ROWS, TRUE, Expr
 from millrace.validation.json_form import json_ready
@@ -270,6 +269,9 @@ def compile_rule(
         given = {name: value for name, value in rule.kwargs.items() if value is not None}
         check = RULES[rule.type](batch, given)
         if given.get("row_condition"):
+            # Most suites have none, and its parsers take a while to load.
+            from millrace.validation.conditions.forms import row_filter
+
             where = row_filter(batch, given["row_condition"], given.get("condition_parser"))
             check = replace(check, where=None if where == TRUE else where)
         _refuse_unsupported(batch.backend, check)

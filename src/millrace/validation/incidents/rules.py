@@ -9,7 +9,6 @@ broke is the likelier reason, and for one that chance does not explain.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -152,8 +151,10 @@ def judge_row_count(evidence: Mapping[str, Any]) -> Verdict:
     text = f"{rows:,} rows after {last:,}"
     logs = [math.log(count) for count in history]
     steps = [after - before for before, after in pairwise(logs)]
-    usual = statistics.median(steps)
-    spread = max(1.4826 * statistics.median([abs(step - usual) for step in steps]), _LEAST_SPREAD)
+    from statistics import median  # which loads hashes and random numbers
+
+    usual = median(steps)
+    spread = max(1.4826 * median([abs(step - usual) for step in steps]), _LEAST_SPREAD)
     step = math.log(rows) - logs[-1]
     limit = 8 * (1 + 8 / len(history))
     if abs(step) >= math.log(evidence["factor"]) and abs(step - usual) > limit * spread:
