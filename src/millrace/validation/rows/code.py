@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from millrace.validation.backend import CannotCheck
 from millrace.validation.expression import Expr
+from millrace.validation.rows.bounded_search import bounded_search
 
 Missing = Literal["never", "maybe", "always"]
 _Truth = Literal["true", "false"]
@@ -196,8 +197,7 @@ class RowCode:
         if expr.op == "holds":
             call = f"{no}{self._once(('holds', expr.args[1]), expr.args[1].test)}({found.code})"
         else:
-            pattern = expr.args[1] if expr.op == "matches" else like_pattern(expr.args[1], expr.args[2])
-            search = self._once((expr.op, expr.args[1:]), _searcher(pattern))
+            search = self._once((expr.op, expr.args[1:]), _searcher(expr))
             call = f"{search}({found.code}) is {'not ' if wanted == 'true' else ''}None"
         return self._guarded([found], call)
 
@@ -340,8 +340,12 @@ def like_pattern(pattern: str, escape: str | None) -> str:
     return "\\A" + "".join(parts) + "\\Z"
 
 
-def _searcher(pattern: str) -> Callable[[str], Any]:
+def _searcher(expr: Expr) -> Callable[[str], Any]:
+    pattern, linear = expr.args[1], None
+    if expr.op == "like":
+        pattern = like_pattern(*expr.args[1:])
+        linear = pattern.removesuffix("\\Z") + "\\z"
     try:
-        return re.compile(pattern).search
-    except (re.error, RecursionError) as error:
+        return bounded_search(pattern, linear)
+    except (re.error, RecursionError, OverflowError) as error:
         raise CannotCheck(f"unsupported: the regular expression {pattern!r}: {error}") from error
