@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from millrace.core.errors import DataError
 from millrace.drift.compare import compare
 from millrace.drift.estimated_performance import estimate_performance
 from millrace.drift.multivariate import AUC_LIMIT, tell_apart
@@ -74,8 +75,10 @@ def assess(
     Raises
     ------
     ProjectError, DataError
-        As `compare` and `estimate_performance`.
+        As `compare` and `estimate_performance`; DRIFT-20, too, when scores or labels are not one for each answer.
     """
+    _check_lengths("holdout", before)
+    _check_lengths("current", after)
     report = compare(reference, current, columns=columns, types=types, **limits)
     evidence = dict(report.evidence)
     rows = sample if sample is not None else reference if isinstance(reference, pa.Table) else None
@@ -111,6 +114,19 @@ def assess(
     elif performance_limits:
         evidence["estimated_performance"] = {**estimate_performance([], [], [], [], classes=[0, 1]), "lacking": lacking}
     return DriftReport(evidence)
+
+
+def _check_lengths(side: str, answers: Answers | None) -> None:
+    if answers is None:
+        return
+    rows = len(answers.outputs)
+    for what, values in (("scores", answers.scores), ("labels", answers.labels)):
+        if values is not None and len(values) != rows:
+            raise DataError(
+                "DRIFT-20",
+                f"{len(values)} {side} {what} do not fit {rows} answers",
+                fix="give one for each answer, in their order",
+            )
 
 
 def _lacking(before: Answers | None, after: Answers | None, classes: Sequence[Any]) -> str | None:

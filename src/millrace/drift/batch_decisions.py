@@ -41,7 +41,9 @@ def judge_classifier(evidence: Mapping[str, Any]) -> Verdict:
 
 
 def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when the model's answers moved beyond chance and by enough; inconclusive when there are too few."""
+    """Fail when the model's answers moved beyond chance and by enough; inconclusive when there are too few, or when
+    scores could not be compared that were to be.
+    """
     tests = evidence["tests"]
     unknown, asked = evidence["missing_current"], evidence["n_current"]
     # Before the tests: of answers that are all none there is no test.
@@ -49,7 +51,8 @@ def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
         text = f"{unknown} of {asked} answers are no number or of no known class"
         return Verdict(SCORES, "fail", text, evidence)
     if not tests:
-        n, m, least = evidence["n_reference"], evidence["n_current"], evidence["min_rows"]
+        n, m = (evidence[f"n_{side}"] - evidence.get(f"missing_{side}", 0) for side in ("reference", "current"))
+        least = evidence["min_rows"]
         return Verdict(SCORES, "inconclusive", f"{n} and {m} answers to compare, {least} of each are needed", evidence)
     if not all(_is_number(test["p_value"]) and _is_number(test["effect"]) for test in tests):
         return Verdict(SCORES, "inconclusive", "a test of the answers gave no number", evidence)
@@ -64,6 +67,9 @@ def judge_scores(evidence: Mapping[str, Any]) -> Verdict:
         return Verdict(SCORES, "fail", f"the model's answers moved: {said}", evidence)
     largest = max(tests, key=lambda test: float(test["effect"]))
     text = f"the model's answers did not move by enough beyond chance: {largest['of']} by {largest['effect']:.3f}"
+    if evidence.get("untested"):
+        unsaid = "; ".join(f"{name} could not be compared: {why}" for name, why in evidence["untested"].items())
+        return Verdict(SCORES, "inconclusive", f"{text}; {unsaid}", evidence)
     return Verdict(SCORES, "pass", text, evidence)
 
 

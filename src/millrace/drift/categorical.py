@@ -53,9 +53,11 @@ def count_levels(column: pa.ChunkedArray) -> tuple[Levels, int]:
     kind = pa.types
     if not (kind.is_integer(names.type) or kind.is_floating(names.type) or kind.is_decimal(names.type)):
         return Levels(pc.cast(names, pa.large_string()), counts), 0
-    names = pc.cast(names, pa.float64(), safe=False)
+    names = pc.add(pc.cast(names, pa.float64(), safe=False), 0.0)  # -0.0 is 0.0
     nan = pc.is_nan(names).to_numpy(zero_copy_only=False)
-    return Levels(names.filter(pa.array(~nan)), counts[~nan]), int(counts[nan].sum())
+    found = names.filter(pa.array(~nan)).dictionary_encode()
+    together = np.bincount(found.indices.to_numpy(), weights=counts[~nan], minlength=len(found.dictionary))
+    return Levels(found.dictionary, together.astype(np.int64)), int(counts[nan].sum())
 
 
 def align(reference: Levels, current: Levels) -> tuple[pa.Array, Counts, Counts]:

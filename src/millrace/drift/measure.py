@@ -265,8 +265,8 @@ def _test_rate(
 def _type_changed(before: pa.ChunkedArray | ColumnProfile, after: pa.DataType, declared: str | None) -> bool:
     family = before.family if isinstance(before, ColumnProfile) else family_of(before.type)
     families = {family, family_of(after)} - {"null"}
-    if declared is not None:
-        return not all(suits(declared, one) for one in families)
+    if declared is not None and not all(suits(declared, one) for one in families):
+        return True
     if families == {"other"}:
         return str(before.type) != str(after)
     return len(families) > 1

@@ -52,7 +52,9 @@ def compare_scores(
     -------
     dict
         JSON-ready: `tests` with `of`, `statistic`, `p_value` and `effect`, `n_reference`, `n_current`, the limits;
-        `missing_current`, how many answers were no number, of no known class, or without a score for each class.
+        `missing_current`, how many answers were no number, of no known class, or without a score for each class, and
+        `missing_reference`, how many of a regression's were no number; `untested`, what was to be compared and could
+        not be, with the reason.
     """
     n, m = len(reference_outputs), len(current_outputs)
     evidence: dict[str, Any] = {
@@ -61,14 +63,16 @@ def compare_scores(
         "min_rows": min_rows,
         "n_reference": n,
         "n_current": m,
+        "missing_reference": 0,
         "missing_current": 0,
         "tests": [],
+        "untested": {},
     }
     if min(n, m) < min_rows:
         return evidence
     if not len(classes):
         before, after = _numbers(reference_outputs), _numbers(current_outputs)
-        evidence["missing_current"] = int(m - len(after))
+        evidence["missing_reference"], evidence["missing_current"] = int(n - len(before)), int(m - len(after))
         if min(len(before), len(after)) >= min_rows:
             evidence["tests"].append({"of": "answers", **_ks(before, after)})
         return evidence
@@ -78,7 +82,10 @@ def compare_scores(
     evidence["missing_current"] = int(is_missing.sum())
     evidence["tests"] += _of_classes(reference_outputs, current_outputs, classes)
     if reference_scores is not None and current_scores is not None:
-        evidence["tests"] += _of_scores(reference_scores, current_scores, classes, min_rows)
+        tests, evidence["untested"] = _of_scores(reference_scores, current_scores, classes, min_rows)
+        evidence["tests"] += tests
+    elif reference_scores is not None:
+        evidence["untested"] = {"scores": "not every current answer came with its scores"}
     return evidence
 
 
@@ -122,15 +129,22 @@ def _share_p_values(reference: NDArray[np.int64], current: NDArray[np.int64]) ->
     return both
 
 
-def _of_scores(before: Any, after: Any, classes: Sequence[Any], min_rows: int) -> list[dict[str, Any]]:
+def _of_scores(
+    before: Any, after: Any, classes: Sequence[Any], min_rows: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The tests, and why there are none of the others."""
     first, second = _matrix(before, len(classes)), _matrix(after, len(classes))
     columns = [1] if len(classes) == 2 else range(min(len(classes), _MOST_CLASSES))
-    tests = []
+    tests, untested = [], {}
     for column in columns:
         then, now = _numbers(first[:, column]), _numbers(second[:, column])
         if min(len(then), len(now)) >= min_rows:
             tests.append({"of": f"score of {classes[column]}", **_ks(then, now)})
-    return tests
+        else:
+            untested[f"score of {classes[column]}"] = (
+                f"{len(then)} and {len(now)} numbers, {min_rows} of each are needed"
+            )
+    return tests, untested
 
 
 def _matrix(scores: Any, size: int) -> Floats:
@@ -157,5 +171,13 @@ def _chi2(reference: NDArray[np.int64], current: NDArray[np.int64]) -> tuple[flo
 
 
 def _numbers(values: Any) -> Floats:
-    numbers = np.asarray(values, dtype=np.float64)
+    """The finite numbers among the values: an answer that is a text is no number, and stops nothing."""
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array([_number(value) for value in values], dtype=np.float64)
     return numbers[np.isfinite(numbers)]
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float, np.number)) else float("nan")

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from millrace.core.errors import DataError
 from millrace.drift.batch import Answers, assess
 from millrace.drift.batch_decisions import DECISIONS
 from millrace.drift.html import picture
@@ -156,6 +157,21 @@ def test_a_limit_on_what_cannot_be_estimated_is_said_to_be_unjudged(change, clas
     assert report({"accuracy": 0.5}).verdict().outcome != "pass"
     assert Checked(report({"accuracy": 0.5}).to_html())
     assert "estimated_performance" not in report(None).parts
+
+
+@pytest.mark.parametrize(
+    ("side", "one"),
+    [
+        ("before", Answers([0, 1] * 300, [[0.5, 0.5]] * 600, [0, 1] * 200)),
+        ("before", Answers([0, 1] * 300, [[0.5, 0.5]] * 300, [0, 1] * 300)),
+        ("after", Answers([0, 1] * 300, [[0.5, 0.5]] * 601)),
+    ],
+)
+def test_answers_without_one_score_and_label_each_are_refused(side, one):
+    asked = {"before": answers(1, 600), "after": answers(2, 600)} | {side: one}
+
+    with pytest.raises(DataError, match="DRIFT-20"):
+        assess(batch(1), batch(2), classes=[0, 1], **asked)
 
 
 def test_a_limit_without_an_estimate_is_in_text_and_page():

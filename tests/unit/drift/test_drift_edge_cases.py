@@ -11,6 +11,7 @@ import pytest
 from millrace.core.errors import ProjectError
 from millrace.core.ids import canonical_json
 from millrace.drift.compare import compare
+from millrace.drift.profile import ReferenceProfile
 
 RNG = np.random.default_rng(7)
 N = 1000
@@ -145,6 +146,34 @@ def test_declared_identifier_is_compared_by_type_and_nulls_only():
     assert compare(reference, moved, types=declared)["id"].outcome == "ok"
     assert compare(reference, holes, types=declared)["id"].outcome == "drift"
     assert compare(reference, pa.table({"id": [True] * N}), types=declared)["id"].outcome == "error"
+
+
+@pytest.mark.parametrize(
+    ("declared", "before", "after"),
+    [
+        ("categorical", [True, False] * 500, [1, 0] * 500),
+        ("categorical", [1, 0] * 500, ["1", "0"] * 500),
+        ("categorical", ["true", "false"] * 500, [True, False] * 500),
+        ("temporal", pa.array([0] * N, pa.time64("us")), pa.array([0] * N, pa.duration("us"))),
+        ("identifier", list(range(N)), [str(i) for i in range(N)]),
+    ],
+)
+def test_a_declared_column_may_not_change_its_type_either(declared, before, after):
+    reference, current = pa.table({"x": before}), pa.table({"x": after})
+    types = {"x": declared}
+    for form in (reference, ReferenceProfile.of(reference, types=types)):
+        column = compare(form, current, types=types)["x"]
+        was, now = reference["x"].type, current["x"].type
+        assert (column.outcome, column.reason) == ("error", f"its type was {was} and is {now} (declared {declared})")
+
+
+def test_zero_has_no_sign_among_levels():
+    reference, current = pa.table({"x": np.full(N, 0.0)}), pa.table({"x": np.where(np.arange(N) % 2, -0.0, 0.0)})
+    types = {"x": "categorical"}
+    for form in (reference, ReferenceProfile.of(reference, types=types)):
+        report = compare(form, current, types=types)
+        assert report["x"].outcome == "ok"
+        assert report.evidence["columns"][0]["constant_current"] is True
 
 
 def test_column_not_of_its_declared_type_is_an_error():

@@ -79,6 +79,40 @@ def test_answers_that_are_all_none_are_drift_though_nothing_is_left_to_test():
         assert "of 500 answers are no number or of no known class" in verdict.reason
 
 
+def test_scores_that_could_not_be_compared_are_never_passed_over():
+    (before, p), (after, q), (moved, r) = binary(1, 500), binary(2, 500), binary(3, 500, 2.0)
+    broken = np.where(np.arange(500)[:, None] < 420, np.nan, p)
+
+    def judged(reference, current, outputs):
+        return judge_scores(
+            compare_scores(before, outputs, classes=[0, 1], reference_scores=reference, current_scores=current)
+        )
+
+    assert judged(p, q, after).is_pass
+    verdict = judged(broken, q, after)
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason.endswith("score of 1 could not be compared: 80 and 500 numbers, 100 of each are needed")
+    assert judged(broken, r, moved).is_fail
+    verdict = judged(p, None, after)
+    assert verdict.outcome == "inconclusive"
+    assert verdict.reason.endswith("scores could not be compared: not every current answer came with its scores")
+    assert judged(None, q, after).is_pass
+    assert judged(None, None, after).is_pass
+
+
+def test_texts_among_the_numbers_of_a_regression_are_no_numbers_and_stop_nothing():
+    numbers = np.random.default_rng(0).normal(size=500).tolist()
+
+    verdict = judge_scores(compare_scores(numbers, ["?" if n < 100 else one for n, one in enumerate(numbers)]))
+    assert (verdict.outcome, verdict.reason) == ("fail", "100 of 500 answers are no number or of no known class")
+    for broken in (["?"] * 500, [None] * 500, [float("nan")] * 500):
+        verdict = judge_scores(compare_scores(broken, numbers))
+        assert (verdict.outcome, verdict.reason) == (
+            "inconclusive",
+            "0 and 500 answers to compare, 100 of each are needed",
+        )
+
+
 @pytest.mark.parametrize(("n", "m"), [(0, 500), (500, 0), (99, 500), (500, 99)])
 def test_too_few_answers_are_inconclusive(n, m):
     verdict = judge_scores(compare_scores([0, 1] * n, [0, 1] * m, classes=[0, 1], min_rows=200))
