@@ -24,10 +24,14 @@ _ACROSS = 4
 _THEN, _NOW = "#a9b0bb", "#1f5fbf"
 _COLORS = {"drift": "#c0392b", "error": "#c0392b", "insufficient": "#b07400", "ok": "#2e7d4f"}
 _MOST_TEXT = 34
+_MOST_NAMES = 6
 
 
 def draw_drift(report: DriftReport, *, title: str) -> bytes:
-    """The report as PNG: at most 24 columns, those that moved most; more are counted in the title."""
+    """The report as PNG: at most 24 columns, those that moved most.
+
+    The title says how many more there are, and names those that are not ok and have nothing to draw.
+    """
     facts = {one["name"]: one for one in report.evidence["columns"]}
     columns = [column for column in report.by_severity() if facts[column.name].get("bars")]
     shown = columns[:_MOST_COLUMNS]
@@ -36,8 +40,10 @@ def draw_drift(report: DriftReport, *, title: str) -> bytes:
     # their columns is no mathematics.
     settings = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(12, 1.3 + 1.9 * down), dpi=120, layout="constrained")
-        figure.suptitle(_headline(report, title, len(columns) - len(shown)), x=0.01, ha="left", fontsize=10)
+        headline = _headline(report, title, len(columns) - len(shown))
+        height = 1.0 + 0.15 * (headline.count("\n") + 1) + 1.9 * down
+        figure = Figure(figsize=(12, height), dpi=120, layout="constrained")
+        figure.suptitle(headline, x=0.01, ha="left", fontsize=10)
         places = figure.subplots(down, _ACROSS, squeeze=False).flat
         for axes, column in zip(places, shown, strict=False):
             _draw(axes, column, facts[column.name])
@@ -74,7 +80,26 @@ def _headline(report: DriftReport, title: str, left_out: int) -> str:
     )
     second = [f"{name.replace('_', ' ')}: {part.outcome}" for name, part in report.parts.items()]
     second += [f"{left_out} more columns are not drawn"] if left_out else []
-    return f"{first}\n{', '.join(second)}" if second else first
+    lines = [first, ", ".join(second), *_without_picture(report)]
+    return "\n".join(line for line in lines if line)
+
+
+def _without_picture(report: DriftReport) -> list[str]:
+    """The columns that a picture alone would pass over: broken or untested, or null, new, gone."""
+    drawn = {one["name"] for one in report.evidence["columns"] if one.get("bars")}
+    named = {
+        outcome: [column.name for column in report.columns if column.outcome == outcome and column.name not in drawn]
+        for outcome in ("drift", "error", "insufficient")
+    }
+    compared = {column.name for column in report.columns}
+    named["new"] = report.columns_added
+    named["gone"] = [name for name in report.columns_removed if name not in compared]
+    return [f"{word}: {_some(names)}" for word, names in named.items() if names]
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(_plain(name) for name in names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
 
 
 def _plain(text: str) -> str:

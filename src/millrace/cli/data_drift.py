@@ -204,11 +204,11 @@ def _names(reference: Any) -> list[str]:
 
 
 def _is_time(reference: Any, name: str) -> bool:
-    import pyarrow as pa
-
+    """Whether it holds instants or days, which always move; a time of day and a duration do not."""
+    from millrace.drift.columns import family_of
     from millrace.drift.measure import column_of
 
     if _is_profile(reference):
-        return bool(reference.columns[name].kind == "temporal")
+        return bool(reference.columns[name].family == "time")
     column = column_of(reference, name)
-    return column is not None and bool(pa.types.is_temporal(column.type))
+    return column is not None and family_of(column.type) == "time"

@@ -45,3 +45,27 @@ def test_levels_times_and_what_cannot_be_tested_are_drawn_too():
     )
 
     assert load_plugin("plots", "drift")(compare(then, then), title="batch")[:4] == b"\x89PNG"
+
+
+def test_what_has_no_picture_is_named_above_them():
+    from millrace.adapters.matplotlib_drift import _headline
+
+    then = pa.table({"kept": np.arange(200) / 2, "gone": ["a"] * 200, "void": pa.nulls(200), "lost": [1.0] * 200})
+    now = pa.table(
+        {"kept": np.arange(200) / 2, "void": pa.nulls(200), "lost": pa.nulls(200, pa.float64()), "b\x07": [1] * 200}
+    )
+
+    whole = compare(then, now)
+    chosen = compare(then, now, columns=["kept"])
+
+    assert _headline(whole, "now", 0).splitlines()[1:] == [
+        "drift: lost",
+        "error: gone",
+        "insufficient: void",
+        "new: b\\x07",
+    ]
+    assert _headline(chosen, "now", 0).splitlines()[1:] == ["new: b\\x07", "gone: gone"]
+    many = compare(pa.table({f"c{i}": ["a"] * 200 for i in range(9)}), pa.table({"d": ["a"] * 200}))
+    assert "error: c0, c1, c2, c3, c4, c5 and 3 more" in _headline(many, "now", 0)
+    for report in (whole, chosen, many):
+        assert load_plugin("plots", "drift")(report, title="now")[:4] == b"\x89PNG"

@@ -151,6 +151,19 @@ def test_of_a_time_that_always_moves_type_and_nulls_are_compared(folder, run, re
     assert run(reference, "few.parquet")[0] == 2
 
 
+@pytest.mark.parametrize("form", [pa.duration("us"), pa.time64("us")])
+def test_durations_and_times_of_day_do_not_always_move_and_are_compared(folder, run, form):
+    rng = np.random.default_rng(0)
+    for name, most in (("short.parquet", 1_000_000), ("long.parquet", 3_000_000)):
+        pq.write_table(pa.table({"spent": pa.array(rng.integers(0, most, 500), form)}), name)
+    run("short.parquet", "--save-profile", "short.json")
+
+    for reference in ("short.parquet", "short.json"):
+        code, text = run(reference, "long.parquet")
+        assert (code, "left out" in text) == (1, False)
+        assert "drift         spent  major: the distribution moved" in text
+
+
 def test_columns_that_share_a_name_are_broken_on_either_side(folder, run):
     now = table(2)
     pq.write_table(now.append_column("code", pa.array(now["code"].to_numpy() + 50)), "twice.parquet")

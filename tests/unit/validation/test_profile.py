@@ -130,6 +130,12 @@ def test_an_empty_batch_has_a_profile_of_nothing():
     assert profile_page(found, batch="x")
 
 
+def test_of_one_row_no_spread_is_told():
+    told = profile([pa.table({"x": [2.5]})]).explain()
+    assert "2.5 to 2.5, median 2.5, mean 2.5" in told
+    assert "sd" not in told
+
+
 @pytest.mark.parametrize("pieces", [[], pa.table([[1], [2]], names=["a", "a"])])
 def test_what_cannot_be_profiled_is_told(pieces):
     with pytest.raises(DataError) as error:

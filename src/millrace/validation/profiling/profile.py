@@ -76,7 +76,8 @@ class ColumnProfile:
         text = f"{what}{shorten(self.least)} to {shorten(self.greatest)}"
         if 0.5 in self.quantiles:
             text += f", median {shorten(self.quantiles[0.5])}"
-        return text if self.mean is None else f"{text}, mean {self.mean:.6g}, sd {shorten(self.stdev)}"
+        text += "" if self.mean is None else f", mean {self.mean:.6g}"
+        return text if self.stdev is None else f"{text}, sd {shorten(self.stdev)}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; without `levels`, of which `top` holds the first."""
