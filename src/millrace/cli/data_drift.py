@@ -194,7 +194,9 @@ def _choose(wanted: str | None, reference: pa.Table | ReferenceProfile, path: Pa
     ]
     if len(problems) == 1:
         raise problems[0]
-    if problems or not columns:
+    if not columns:
+        raise DataError("DRIFT-09", "there is no column to compare", fix=f"name some: --columns {','.join(names[:2])}")
+    if problems:
         raise DataError("DATA-02", f"{len(problems)} columns are missing", where=str(path), findings=problems)
     return columns, []
 

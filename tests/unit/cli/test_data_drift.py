@@ -199,6 +199,9 @@ def test_nothing_comparable_is_neither_good_nor_bad(folder, run):
         (["then.parquet", "now.parquet", "--report", "pdf"], "VALID-60"),
         (["then.parquet", "now.parquet", "--types", "cod=categorical"], "DATA-02"),
         (["then.parquet", "--save-profile", "p.json", "--types", "cod=categorical,shp=string"], "DATA-02"),
+        (["then.parquet", "now.parquet", "--columns", ","], "DRIFT-09"),
+        (["then.parquet", "now.parquet", "--columns", "amont"], "DATA-02"),
+        (["then.parquet", "now.parquet", "--effect", "nan"], "PROJ-35"),
         (["gone.json", "now.parquet"], "DRIFT-05"),
     ],
 )
