@@ -164,9 +164,11 @@ def refuse_unreadable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return  # whoever looks for it says what is near
+        if not path.is_symlink():
+            return  # whoever looks for it says what is near
+        reason: str | None = "it is a link to a file that is not there"
     except (OSError, ValueError) as error:
-        reason: str | None = str(getattr(error, "strerror", None) or error)
+        reason = str(getattr(error, "strerror", None) or error)
     else:
         is_folder = stat.S_ISDIR(mode)
         needed = os.R_OK | os.X_OK if is_folder else os.R_OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from millrace.core.errors import DataError
 from millrace.store.csv_ending import ends_within_quotes
 
 SHOWN_LINES = 20
+_PIECE_BYTES = 1 << 20
 
 
 def read_csv(path: Path) -> pa.Table:
@@ -29,6 +31,9 @@ def read_csv(path: Path) -> pa.Table:
     try:
         table = _parse(path)
     except (pa.ArrowException, OSError) as error:
+        # Only text is asked for its wrong lines: Arrow prints a trace for each that it cannot decode.
+        if (line := _line_of_no_text(path)) is not None:
+            raise _not_utf8(path, f"'{path.name}' is not UTF-8 text in its line {line:,}") from error
         wrong = _wrong_lines(path)
         raise (_wrong_fields(path, wrong) if wrong else _unparsable(path, str(error))) from error
     findings = [*_repeated(path, table), *_not_text(path, table)] or _open_quote(path, table)
@@ -46,6 +51,27 @@ def _parse(path: Path, *, threads: bool = True, on_wrong_line: Any = None) -> pa
         parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_wrong_line),
         convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False),
     )
+
+
+def _line_of_no_text(path: Path) -> int | None:
+    """The first line that holds no UTF-8, None for a text and for what cannot be read to its end."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    try:
+        with pa.input_stream(str(path)) as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                held = decoder.getstate()[0] + piece
+                try:
+                    decoder.decode(piece)
+                except UnicodeDecodeError as error:
+                    return line + int(held.count(b"\n", 0, error.start))
+                line += piece.count(b"\n")
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return line
+    except (pa.ArrowException, OSError):
+        return None
+    return None
 
 
 def _wrong_lines(path: Path) -> list[Any]:
@@ -98,15 +124,16 @@ def _repeated(path: Path, table: pa.Table) -> list[DataError]:
 def _not_text(path: Path, table: pa.Table) -> list[DataError]:
     # The parser quietly makes bytes of a column that is not UTF-8.
     return [
-        DataError(
-            "DATA-06",
-            f"the column '{field.name}' is not UTF-8 text",
-            where=str(path),
-            fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8",
-        )
+        _not_utf8(path, f"the column '{field.name}' is not UTF-8 text")
         for field in table.schema
         if pa.types.is_binary(field.type)
     ]
+
+
+def _not_utf8(path: Path, what: str) -> DataError:
+    return DataError(
+        "DATA-06", what, where=str(path), fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8"
+    )
 
 
 def _open_quote(path: Path, table: pa.Table) -> list[DataError]:

@@ -293,11 +293,13 @@ def test_a_folder_is_no_report(folder, run, place):
         ("suite.json", "VALID-14", "neither Parquet nor CSV"),
         ("a" * 300, "VALID-72", "name too long"),
         ("/dev/null", "VALID-72", "neither a file nor a folder"),
+        ("link.parquet", "VALID-72", "a link to a file that is not there"),
     ],
 )
 @pytest.mark.parametrize("verb", ["validate", "profile", "suggest"])
 def test_what_is_no_batch_is_told_by_what_it_is(folder, capsys, verb, batch, code, words):
     (folder / "people").mkdir()
+    (folder / "link.parquet").symlink_to("nowhere.parquet")
 
     exit_code = main(["data", verb, batch, *(["--suite", "suite.json"] if verb == "validate" else [])])
 
