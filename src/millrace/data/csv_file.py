@@ -33,7 +33,7 @@ def read_csv(path: Path) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         # Only text is asked for its wrong lines: Arrow prints a trace for each that it cannot decode.
         if (line := _line_of_no_text(path)) is not None:
-            raise _not_utf8(path, f"'{path.name}' is not UTF-8 text in its line {line:,}") from error
+            raise _not_utf8(path, f"line {line:,} of '{path.name}'") from error
         wrong = _wrong_lines(path)
         raise (_wrong_fields(path, wrong) if wrong else _unparsable(path, str(error))) from error
     findings = [*_repeated(path, table), *_not_text(path, table)] or _open_quote(path, table)
@@ -123,16 +123,15 @@ def _repeated(path: Path, table: pa.Table) -> list[DataError]:
 
 def _not_text(path: Path, table: pa.Table) -> list[DataError]:
     # The parser quietly makes bytes of a column that is not UTF-8.
-    return [
-        _not_utf8(path, f"the column '{field.name}' is not UTF-8 text")
-        for field in table.schema
-        if pa.types.is_binary(field.type)
-    ]
+    return [_not_utf8(path, f"the column '{field.name}'") for field in table.schema if pa.types.is_binary(field.type)]
 
 
 def _not_utf8(path: Path, what: str) -> DataError:
     return DataError(
-        "DATA-06", what, where=str(path), fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8"
+        "DATA-06",
+        f"{what} is not UTF-8 text",
+        where=str(path),
+        fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8",
     )
 
 

@@ -60,9 +60,9 @@ def test_a_file_cut_in_the_middle_of_a_line_is_refused(tmp_path):
         (b"", "is empty"),
         (b"a,a,b,b\n1,2,3,4\n", "not usable"),
         (b"a,b\nx,caf\xe9\n", "'b' is not UTF-8"),
-        (b"a;b\n1,2;caf\xe9\n", "not UTF-8 text in its line 2"),
-        (b"a,b\n" + b"1,2\n" * 300_000 + b"1,2,\xe9\n", "not UTF-8 text in its line 300,002"),
-        (b"a,b\n1,2,3\xe2\x82", "not UTF-8 text in its line 2"),  # the file ends within a letter
+        (b"a;b\n1,2;caf\xe9\n", "line 2 of 'a.csv' is not UTF-8"),
+        (b"a,b\n" + b"1,2\n" * 300_000 + b"1,2,\xe9\n", "line 300,002 of 'a.csv' is not UTF-8"),
+        (b"a,b\n1,2,3\xe2\x82", "line 2 of 'a.csv' is not UTF-8"),  # the file ends within a letter
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, words):
