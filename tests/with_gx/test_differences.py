@@ -56,6 +56,24 @@ SHOWN = [
     ("exact whole numbers", column([2**53 + 1]), between(max_value=2**53), PASSES, FAILS),
     ("exact whole numbers", column([2**53]), between(min_value=2**53 + 1), PASSES, FAILS),
     (
+        "exact whole numbers",
+        column([0.0], b=[2**63 - 1]),
+        pair("expect_column_pair_values_to_be_in_set", value_pairs_set=[[0.0, 2**63 - 1]]),
+        FAILS,
+        PASSES,
+    ),
+    (
+        "exact whole numbers",
+        column([-128, 127], "int8"),
+        on_a(
+            "expect_column_quantile_values_to_be_between",
+            quantile_ranges={"quantiles": [0.05], "value_ranges": [[-120, -110]]},
+            allow_relative_error="linear",
+        ),
+        FAILS,
+        PASSES,
+    ),
+    (
         "pandas' NA",
         column([1, None], "Int64", b=[1, 2]),
         pair("expect_column_pair_values_to_be_equal", mostly=0.5),

@@ -198,3 +198,11 @@ def test_sets_that_differ_are_told_in_words():
     result = run("column_distinct_values_to_equal_set", "n", [1, 2, 3, 4, 5, 6, 9])
 
     assert result.observed == "2 not of the set: 7, 8; 1 not there: 9"
+
+
+def test_the_most_frequent_of_several_types_are_shown_as_pandas_orders_them():
+    result = validate(
+        {"x": [2, "b", "a", 1]}, Suite("s").expect_column_most_common_value_to_be_in_set("x", [1, "a"], ties_okay=True)
+    ).results[0]
+
+    assert result.result["observed_value"] == [1, 2, "a", "b"]

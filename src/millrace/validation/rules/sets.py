@@ -92,8 +92,10 @@ def _not_there(expected: Mapping[Any, Any], counts: list[tuple[Any, int]]) -> li
 
 
 def _in_order(values: list[Any]) -> list[Any]:
+    """In order, as pandas has it: numbers before texts; as they came where nothing else orders them."""
+    texts = [value for value in values if isinstance(value, str)]
     try:
-        return sorted(values)
+        return [*sorted(value for value in values if not isinstance(value, str)), *sorted(texts)]
     except TypeError:
         return values
 
