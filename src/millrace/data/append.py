@@ -25,6 +25,7 @@ from millrace.data.shape import decode, fitting_together, partition_of, with_par
 from millrace.data.source import Source
 from millrace.data.times import column_index, normalise_times
 from millrace.store.disk import disk_error, write_atomic
+from millrace.store.zones import in_one_zone, tables_in_one_zone
 
 _PUSHED = re.compile(r"~?pushed-(\d+)\.parquet")
 
@@ -99,7 +100,7 @@ def _fitting(source: Source, table: pa.Table, files: Sequence[Path], folder: Pat
         schema = read_csv(file).schema if file_kind(file) == "csv" else pq.read_schema(file)
         schemas.append(with_partition(schema.empty_table(), partition_of(file, folder)).schema.remove_metadata())
     with fitting_together(folder):
-        stored = pa.unify_schemas(schemas, promote_options="permissive")
+        stored = pa.unify_schemas(in_one_zone(schemas), promote_options="permissive")
     problems = []
     for place, field in enumerate(table.schema):
         if field.name not in stored.names:
@@ -151,7 +152,7 @@ def _not_there_yet(source: Source, table: pa.Table, root: Path) -> pa.Table:
         return table
     with fitting_together(root / source.path):
         # A column that only one of both has is null in the other, and of numbers one sort is compared.
-        facts = _facts(pa.concat_tables([known, come], promote_options="permissive"))
+        facts = _facts(pa.concat_tables(tables_in_one_zone([known, come]), promote_options="permissive"))
     left = Counter(facts[: known.num_rows])
     kept = []
     for row in facts[known.num_rows :]:

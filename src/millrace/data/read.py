@@ -17,6 +17,7 @@ from millrace.data.parquet import parquet_names, read_parquet
 from millrace.data.shape import decode, file_name, fitting_together, partition_of, shape, shown_path, with_partition
 from millrace.data.source import Source
 from millrace.data.times import between, normalise_times
+from millrace.store.zones import tables_in_one_zone
 
 
 def read_source(source: Source, *, root: Path, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
@@ -102,7 +103,7 @@ def _read_files(source: Source, root: Path, start: datetime | None, end: datetim
         return tables[0]
     with fitting_together(folder):
         # The pandas index and other notes of single files say nothing about all of them.
-        return pa.concat_tables([one.replace_schema_metadata(None) for one in tables], promote_options="permissive")
+        return pa.concat_tables(tables_in_one_zone(tables), promote_options="permissive")
 
 
 def raise_findings(findings: Sequence[MillraceError], folder: Path) -> None:

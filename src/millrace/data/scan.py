@@ -17,6 +17,7 @@ from millrace.data.read import check_bounds, raise_findings, read_source
 from millrace.data.shape import decode, file_name, fitting_together, partition_of, shape, shown_path, with_partition
 from millrace.data.source import Source
 from millrace.data.times import UTC_MICROS, between, normalise_times
+from millrace.store.zones import in_one_zone, tables_in_one_zone
 
 PIECE_ROWS = 1 << 20
 _LEAST_TEXT_BYTES = 16  # a text's place, and a few letters: dictionaries make texts look smaller than they are
@@ -156,7 +157,7 @@ class _Pieces:
         known = [name for name, theirs in names.items() if theirs in table.column_names]
         table = decode(table.select([names[name] for name in known]).rename_columns(known))
         with fitting_together(part.file.parent):
-            table = pa.concat_tables([like, table.replace_schema_metadata(None)], promote_options="permissive")
+            table = pa.concat_tables(tables_in_one_zone([like, table]), promote_options="permissive")
         try:
             for role in (self.source.created, self.source.event_time):
                 if role in self.wanted:
@@ -210,7 +211,7 @@ def _parquet_parts(source: Source, folder: Path) -> tuple[pa.Schema, list[_Part]
     try:
         raise_findings(findings, folder)
         with fitting_together(folder):
-            return pa.unify_schemas(schemas, promote_options="permissive"), parts
+            return pa.unify_schemas(in_one_zone(schemas), promote_options="permissive"), parts
     except MillraceError as error:
         error.where = f"source '{source.name}', {error.where or shown_path(source)}"
         raise

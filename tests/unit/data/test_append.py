@@ -165,6 +165,17 @@ def test_rows_go_with_files_of_times_in_another_form(stored, tmp_path):
     assert [row["at"] for row in logged(tmp_path)] == [NOON.replace(tzinfo=UTC)] * 2
 
 
+def test_rows_go_with_files_that_name_several_zones(tmp_path):
+    (tmp_path / "log").mkdir()
+    moment = NOON.replace(tzinfo=UTC)
+    for name, zone in (("a", "Europe/Rome"), ("b", "America/New_York")):
+        there = pa.table({"at": pa.array([moment], pa.timestamp("us", zone)), "amount": [1]})
+        pq.write_table(there, tmp_path / "log" / f"{name}.parquet")
+
+    assert [add(tmp_path, {"at": NOON, "amount": amount}) for amount in (1, 2)] == [0, 1]
+    assert [row["at"] for row in logged(tmp_path)] == [moment] * 3
+
+
 def test_rows_that_would_make_the_folder_unreadable_are_refused(tmp_path):
     add(tmp_path, {"at": NOON, "amount": 1})
 

@@ -8,6 +8,7 @@ import pytest
 
 from millrace.core.errors import DataError
 from millrace.data.read import read_source
+from millrace.data.scan import scan_source
 from millrace.data.source import Source
 
 
@@ -150,6 +151,23 @@ def test_partitions_of_another_type_do_not_fit_together(tmp_path):
     pq.write_table(pa.table({"age": ["25 years"]}), tmp_path / "b.parquet")
 
     assert caught(Source("all", str(tmp_path)), tmp_path).code == "DATA-07"
+
+
+@pytest.mark.parametrize("zones", [("Europe/Berlin", "UTC"), ("Europe/Berlin", "+05:30"), ("UTC", None)])
+def test_files_that_name_other_zones_are_one_table_in_utc_and_times_without_a_zone_are_none(tmp_path, zones):
+    for place, zone in enumerate(zones):
+        table = pa.table({"n": [place], "at": pa.array([day(3)], pa.timestamp("us", zone))})
+        pq.write_table(table, tmp_path / f"{place}.parquet")
+    source = Source("all", str(tmp_path))
+
+    if None in zones:
+        assert caught(source, tmp_path).code == "DATA-07"
+        return
+    table = read_source(source, root=tmp_path)
+    assert table.schema.field("at").type == pa.timestamp("us", "UTC")
+    assert table["at"].to_pylist() == [day(3), day(3)]
+    pieces = pa.concat_tables(scan_source(source, root=tmp_path).pieces())
+    assert pieces["at"].to_pylist() == [day(3), day(3)]
 
 
 def test_a_folder_or_file_without_data_is_an_error(tmp_path):

@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -287,6 +287,26 @@ def test_csv_files_of_one_folder_are_one_batch(tmp_path):
     (tmp_path / "c.csv").write_text("a,c\n1,x\n")
     with pytest.raises(DataError, match="VALID-13"):
         validate(tmp_path, rules)
+
+
+@pytest.mark.parametrize("other", ["UTC", "+05:30"])
+def test_files_that_name_other_zones_are_judged_in_utc(tmp_path, other):
+    moment = datetime(2024, 2, 29, 12, tzinfo=UTC)
+    for place, zone in enumerate(("Europe/Berlin", other)):
+        times = pa.array([moment, moment + timedelta(days=place)], pa.timestamp("us", zone))
+        pq.write_table(pa.table({"at": times}), tmp_path / f"{place}.parquet")
+    rules = (
+        Suite("zones")
+        .expect_column_max_to_be_between("at", "2024-03-01T12:00:00+00:00", "2024-03-01T12:00:00+00:00")
+        .expect_column_unique_value_count_to_be_between("at", 2, 2)
+        .expect_column_values_to_be_between("at", "2024-02-29T12:00:00+00:00", "2024-02-29T12:00:00+00:00")
+    )
+
+    largest, distinct, between = validate(tmp_path, rules).results
+
+    assert largest.success
+    assert distinct.success
+    assert between.result["partial_unexpected_index_list"] == [3]
 
 
 def test_a_lazy_frame_that_cannot_run_is_refused(tmp_path):

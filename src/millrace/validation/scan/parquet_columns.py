@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.core.errors import DataError, MillraceError
+from millrace.store.zones import in_one_zone
 from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
 from millrace.validation.column_type import ColumnType
@@ -138,7 +139,7 @@ def _one_schema(
     if len(schemas) == 1:
         return schemas[0]
     try:
-        return pa.unify_schemas(schemas, promote_options="permissive")
+        return pa.unify_schemas(in_one_zone(schemas), promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise DataError(
             "VALID-13",
