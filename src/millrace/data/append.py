@@ -24,8 +24,8 @@ from millrace.data.read import read_source
 from millrace.data.shape import decode, fitting_together, partition_of, with_partition
 from millrace.data.source import Source
 from millrace.data.times import column_index, normalise_times
+from millrace.data.zones import in_one_zone, tables_in_one_zone
 from millrace.store.disk import disk_error, write_atomic
-from millrace.store.zones import in_one_zone, tables_in_one_zone
 
 _PUSHED = re.compile(r"~?pushed-(\d+)\.parquet")
 

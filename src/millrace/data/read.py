@@ -17,7 +17,7 @@ from millrace.data.parquet import parquet_names, read_parquet
 from millrace.data.shape import decode, file_name, fitting_together, partition_of, shape, shown_path, with_partition
 from millrace.data.source import Source
 from millrace.data.times import between, normalise_times
-from millrace.store.zones import tables_in_one_zone
+from millrace.data.zones import tables_in_one_zone
 
 
 def read_source(source: Source, *, root: Path, start: datetime | None = None, end: datetime | None = None) -> pa.Table:

@@ -17,7 +17,7 @@ from millrace.data.read import check_bounds, raise_findings, read_source
 from millrace.data.shape import decode, file_name, fitting_together, partition_of, shape, shown_path, with_partition
 from millrace.data.source import Source
 from millrace.data.times import UTC_MICROS, between, normalise_times
-from millrace.store.zones import in_one_zone, tables_in_one_zone
+from millrace.data.zones import in_one_zone, tables_in_one_zone
 
 PIECE_ROWS = 1 << 20
 _LEAST_TEXT_BYTES = 16  # a text's place, and a few letters: dictionaries make texts look smaller than they are

@@ -1,9 +1,11 @@
-"""Times in zones such as ``+05:30``, which pandas writes for texts with an offset and Polars cannot read."""
+"""Times in several zones, or in zones such as ``+05:30``, which pandas writes for texts with an offset and Polars cannot
+read.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,6 +29,19 @@ def in_utc(kind: pa.DataType) -> pa.DataType:
 def schema_in_utc(schema: pa.Schema) -> pa.Schema:
     """`schema` with all zoned times in UTC."""
     return pa.schema([field.with_type(in_utc(field.type)) for field in schema])
+
+
+def in_one_zone(schemas: Sequence[pa.Schema]) -> list[pa.Schema]:
+    """`schemas` of the files of a batch, with UTC for every zoned column whose zones differ among them."""
+    found: dict[str, set[str]] = {}
+    for field in (field for schema in schemas for field in schema):
+        if types.is_timestamp(field.type) and field.type.tz is not None:
+            found.setdefault(field.name, set()).add(field.type.tz)
+    differing = {name for name, zones in found.items() if len(zones) > 1}
+    return [
+        pa.schema([field.with_type(in_utc(field.type)) if field.name in differing else field for field in schema])
+        for schema in schemas
+    ]
 
 
 def has_offsets(schema: pa.Schema) -> bool:

@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.core.errors import DataError, MillraceError
-from millrace.store.zones import in_one_zone
 from millrace.validation.arrow_types import of_arrow
 from millrace.validation.backend import CannotCheck
 from millrace.validation.column_type import ColumnType
 from millrace.validation.expression import Expr
 from millrace.validation.scan.arrow_footers import ArrowFooters
 from millrace.validation.scan.damage import damaged, raise_all
-from millrace.validation.scan.offset_zones import has_offsets, in_utc, scan_with_offsets
+from millrace.validation.scan.offset_zones import has_offsets, in_one_zone, in_utc, scan_with_offsets
 from millrace.validation.scan.parquet_statistics import FooterStatistics
 from millrace.validation.scan.polars_backend import label_of, plain_values
 from millrace.validation.scan.python_rows import MixedValues
