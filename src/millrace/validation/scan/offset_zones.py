@@ -1,6 +1,4 @@
-"""Times in several zones, or in zones such as ``+05:30``, which pandas writes for texts with an offset and Polars cannot
-read.
-"""
+"""Times in several zones, and in zones such as ``+05:30``: pandas writes these, Polars cannot read them."""
 
 from __future__ import annotations
 
