@@ -119,7 +119,8 @@ def test_after_three_failed_runs_a_batch_is_given_up_and_can_be_released_once_mo
     assert [run(folder, minute).status for minute in (1, 2, 3)] == ["failed"] * 3
     assert [(entry.status, entry.facts["failures"]) for entry in entries(folder)] == [("given up", 3)]
     assert alerts(folder)[-1] == ("critical", "a released batch of 'orders' is given up: 3 runs failed")
-    main(["data", "quarantine", "show", entries(folder)[0].batch[:8], "--project", str(folder)])
+    (batch,) = [entry.batch for entry in entries(folder)]
+    main(["data", "quarantine", "show", batch[:8], "--project", str(folder)])
     assert "mend the cause, then: millrace data release" in capsys.readouterr().out
     run(folder, 4)  # it no longer stands before what came later
     assert len(events(folder, "batch_use")) == 3
@@ -253,6 +254,16 @@ def test_a_model_that_is_gone_takes_nothing(folder, capsys):
 
     assert main(["data", "release", str(entry.event), "--reason", "checked", "--project", str(folder)]) == 0
     assert "next         nothing takes it: the project has no model 'late_too' now" in capsys.readouterr().out
+
+
+def test_a_refused_batch_is_shown_while_the_definitions_are_broken(folder, ask):
+    run(folder)
+    (folder / "project.py").write_text("import nothing_of_this_name\n")
+    (one,) = ask(folder, "data", "quarantine")[1]
+    code, shown = ask(folder, "data", "quarantine", "show", one["batch"])
+
+    assert (code, shown["status"], shown["report"]["source"]) == (0, "kept", "orders")
+    assert ask(folder, "data", "release", one["batch"], "--reason", "checked")[0] == 2
 
 
 def test_a_batch_is_found_by_every_event_that_told_of_it(folder, ask):

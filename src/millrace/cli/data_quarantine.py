@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from millrace.cli.options import command, open_ledger, open_wiring
+from millrace.cli.options import command, open_ledger, open_settings, open_wiring
 from millrace.cli.output import outcome, print_json, print_table
 from millrace.core.errors import DataError
 from millrace.validation.release import SHOWN_DIGEST
@@ -44,7 +44,7 @@ def show_quarantine(options: argparse.Namespace) -> int:
     if options.what == "show":
         if options.batch is None:
             raise DataError("VALID-63", "which batch?", fix="millrace data quarantine show BATCH")
-        return _show_one(options, find_quarantined(entries, options.batch, options.model))
+        return _show_one(options, find_quarantined(entries, options.batch, options.model), ledger)
     if options.batch is not None:
         # Listing everything instead would answer another question than was asked.
         raise DataError("VALID-63", "list takes no batch", fix=f"millrace data quarantine show {options.batch}")
@@ -153,13 +153,14 @@ def _status(facts: Mapping[str, Any]) -> str:
     return f"{facts['status']} (run {ended})" if facts["status"] == "used" and ended != "succeeded" else facts["status"]
 
 
-def _show_one(options: argparse.Namespace, found: Quarantined) -> int:
-    wiring = open_wiring(options)
-    event = wiring.ledger.get_event(found.event)
-    report = json.loads(wiring.blobs.get(event.body["report"]))
-    facts = _facts(found, wiring.ledger)
+def _show_one(options: argparse.Namespace, found: Quarantined, ledger: Ledger) -> int:
+    facts = _facts(found, ledger)
     if options.json:
-        print_json({**facts, "report": report})
+        from millrace.store.blobs import open_blobs
+
+        # Without the definitions: while those are being mended, what they broke on can still be looked at.
+        blobs = open_blobs(open_settings(options).active.blobs)
+        print_json({**facts, "report": json.loads(blobs.get(ledger.get_event(found.event).body["report"]))})
         return 0
     by = f" by '{found.model}'" if found.model else ""
     print(f"{outcome(found.status)}  batch {found.batch} of '{found.source}', {found.rows:,} rows")
@@ -176,7 +177,8 @@ def _show_one(options: argparse.Namespace, found: Quarantined) -> int:
         word = "used by" if found.status == "used" else "taken by"
         print(f"  {word:<8}  {facts['run']}, {facts.get('run_status', 'of which nothing is on record')}{message}")
     if found.facts.get("failures"):
-        print(f"  failed    {found.facts['failures']} runs on it since its release")
+        failures = found.facts["failures"]
+        print(f"  failed    {failures} {'run' if failures == 1 else 'runs'} on it since its release")
     if found.status == "given up":
         print(f'  next      mend the cause, then: millrace data release {found.batch[:SHOWN_DIGEST]} --reason "..."')
     return 0
