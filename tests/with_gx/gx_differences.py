@@ -79,6 +79,9 @@ def _is_wrapped(met):
         "z_scores",
         "pair_values_to_be_in_set",  # beside floats they become floats
     )
+    bounds = [met.kwargs.get(name) for name in BOUNDS]
+    if met.type == "expect_column_values_to_be_between" and bool(met.found & HUGE):
+        return any(isinstance(bound, int) and abs(bound) > 2**53 for bound in bounds)
     is_narrow = "small" in met.found and "quantile" in met.type  # NumPy subtracts neighbours in their 8 bits
     return is_narrow or (bool(met.found & HUGE) and any(part in met.type for part in wrapping))
 
@@ -140,6 +143,11 @@ def _is_quantile_of_infinities(met):
     return "real_or_infinite" in met.found and any(part in met.type for part in ("outliers", "quantile"))
 
 
+def _is_order_of_infinities(met):
+    """An infinity less itself is NaN, which GX takes for neither an increase nor the lack of one."""
+    return "real_or_infinite" in met.found and "creasing" in met.type
+
+
 def _is_of_two_types(met):
     parts = ("regex", "pair_", "lengths", "multicolumn", "select_column")
     return "mixed" in met.found and any(part in met.type for part in parts)
@@ -173,6 +181,7 @@ DIFFERENCES: dict[str, Callable[[Meeting], bool]] = {
     "columns of two types": _is_of_two_types,
     "truths in order": lambda met: bool(met.found & {"truth"}) and "creasing" in met.type,
     "infinite quartiles": _is_quantile_of_infinities,
+    "infinite neighbours": _is_order_of_infinities,
     "quantiles of truths": lambda met: "truth" in met.found and "numpy boolean subtract" in met.their_problem,
     "a sum needs numbers": lambda met: "a sum needs numbers" in met.our_problem,
     "columns without a value": _is_typed_nothing,

@@ -181,6 +181,13 @@ SHOWN = [
         FAILS,
     ),
     (
+        "infinite neighbours",
+        column([INF, INF]),
+        on_a("expect_column_values_to_be_increasing", strictly=True),
+        PASSES,
+        FAILS,
+    ),
+    (
         "quantiles of truths",
         column([True, False]),
         on_a(
