@@ -77,6 +77,7 @@ def _is_wrapped(met):
         "median",
         "stdev",
         "z_scores",
+        "outliers",
         "pair_values_to_be_in_set",  # beside floats they become floats
     )
     bounds = [met.kwargs.get(name) for name in BOUNDS]
