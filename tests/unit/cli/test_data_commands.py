@@ -174,7 +174,7 @@ def test_columns_and_effect_narrow_what_counts(folder, run):
     [
         (["--columns", "amout"], "DATA-02"),
         (["--columns", "amout,shp"], "DATA-02"),
-        (["--columns", ","], "DATA-02"),
+        (["--columns", ","], "DRIFT-09"),
         (["--effect", "7"], "PROJ-35"),
     ],
 )
