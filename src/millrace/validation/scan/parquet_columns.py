@@ -21,6 +21,7 @@ from millrace.validation.scan.arrow_footers import ArrowFooters
 from millrace.validation.scan.damage import damaged, raise_all
 from millrace.validation.scan.offset_zones import has_offsets, in_one_zone, in_utc, scan_with_offsets
 from millrace.validation.scan.parquet_statistics import FooterStatistics
+from millrace.validation.scan.plain_parquet import scan_parquet
 from millrace.validation.scan.polars_backend import label_of, plain_values
 from millrace.validation.scan.python_rows import MixedValues
 
@@ -66,7 +67,7 @@ class ParquetColumns:
         if doubled:
             raise CannotCheck(f"the column '{doubled[0]}' is there several times")
         if all(schema.equals(self.schema) for schema in self.own) and not has_offsets(self.schema):
-            return self._selected(pl.scan_parquet(self.files, hive_partitioning=False), wanted, {}, self.schema)
+            return self._selected(scan_parquet(self.files), wanted, {}, self.schema)
         return pl.concat(
             self._selected(_scan(file, own), wanted, partition, own)
             for file, partition, own in zip(self.files, self._partitions, self.own, strict=True)
@@ -105,7 +106,7 @@ class ParquetColumns:
 
 
 def _scan(file: Path, own: pa.Schema) -> pl.LazyFrame:
-    return scan_with_offsets(file, own) if has_offsets(own) else pl.scan_parquet(file, hive_partitioning=False)
+    return scan_with_offsets(file, own) if has_offsets(own) else scan_parquet(file)
 
 
 def _polars_type(kind: pa.DataType) -> pl.DataType:

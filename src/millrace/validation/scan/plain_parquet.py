@@ -25,8 +25,10 @@ from millrace.validation.scan.python_rows import MixedValues
 _MAGIC = b"PAR1"
 _MOST_BYTES = 1 << 16  # Python reads a larger footer slower than Arrow is loaded
 _REPEATED = 2
+_BY_TYPE = 1  # of the union ColumnOrder
 _UNITS: Mapping[int, str] = {1: "ms", 2: "us", 3: "ns"}
-_OLD_UNITS: Mapping[int, str] = {9: "ms", 10: "us"}
+_LOGICAL = {"text": 1, "date": 6, "timestamp": 8, "integer": 10}  # numbers in the union LogicalType
+_OLD_TEXT, _OLD_DATE = 0, 6  # of a ConvertedType
 _BOOLEAN, _INT32, _INT64, _FLOAT, _DOUBLE, _BYTES = 0, 1, 2, 4, 5, 6
 _TYPES: Mapping[pl.DataType, ColumnType] = {
     **{getattr(pl, f"Int{bits}")(): ColumnType("integer", f"int{bits}") for bits in (8, 16, 32, 64)},
@@ -93,8 +95,10 @@ class PlainParquet:
     def _groups_of(self, name: str) -> list[Group] | None:
         place = self.names.index(name)
         dtype = self._types[name][0]
-        has_order = len(self._footer.get(7, ())) == len(self.names)
-        decoded = _decoder(dtype) if has_order else None
+        orders = self._footer.get(7, ())
+        is_ordered = len(orders) == len(self.names) and _BY_TYPE in orders[place]
+        decoded = _decoder(dtype) if is_ordered else None
+        width = 8 if self._footer[2][1 + place][1] == _INT64 else 4
         found: list[Group] = []
         for row_group in self._footer.get(4, ()):
             rows, statistics = row_group[3], row_group[1][place].get(3, {}).get(12, {})
@@ -103,7 +107,8 @@ class PlainParquet:
                 return None
             low, high = statistics.get(6), statistics.get(5)
             is_exact = statistics.get(7, True) and statistics.get(8, True)
-            if nulls == rows or decoded is None or low is None or high is None or not is_exact:
+            is_whole = all(bound is not None and len(bound) == width for bound in (low, high))
+            if nulls == rows or decoded is None or not (is_exact and is_whole):
                 found.append(Group(rows, nulls))
                 continue
             try:
@@ -113,13 +118,18 @@ class PlainParquet:
         return found
 
 
+def scan_parquet(files: Path | list[Path]) -> pl.LazyFrame:
+    """These very files, in order: a name such as ``a[1].parquet`` is no pattern, and no part of a path is a column."""
+    return pl.scan_parquet(files, hive_partitioning=False, glob=False)
+
+
 def open_plain(file: Path) -> PlainParquet | None:
     """The columns of `file`; None where it is out of the ordinary, or cannot be read."""
     try:
         footer = _footer(file)
         if footer is None:
             return None
-        scan = pl.scan_parquet(file, hive_partitioning=False)
+        scan = scan_parquet(file)
         dtypes = scan.collect_schema()
         elements = footer[2][1:]
         is_flat = all(5 not in element and element.get(3) != _REPEATED for element in elements)
@@ -161,17 +171,23 @@ def _type_of(dtype: pl.DataType) -> ColumnType | None:
 
 
 def _is_stored_so(element: Mapping[int, Any], dtype: pl.DataType) -> bool:
-    """Whether a column of that element is what Polars makes of it: a writer's own schema may make another type."""
+    """Whether a column of that element is what Polars makes of it: a writer's own schema may make another type.
+
+    Times without a LogicalType are of older writers: those of Arrow are in UTC, of Polars in no zone.
+    """
+    told: Mapping[int, Any] = element.get(10, {})
     if isinstance(dtype, pl.Datetime):
-        told = next(iter(element.get(10, {}).get(8, {}).get(2, {})), 0)
-        unit = _UNITS.get(told) or _OLD_UNITS.get(element.get(6, 0))
-        return element.get(1) == _INT64 and unit == dtype.time_unit
-    if dtype in (pl.Int64, pl.UInt64):
-        return element.get(1) == _INT64
-    if dtype.is_integer() or dtype == pl.Date:
-        return element.get(1) == _INT32
-    others = {pl.Float32: _FLOAT, pl.Float64: _DOUBLE, pl.Boolean: _BOOLEAN, pl.String: _BYTES}
-    return element.get(1) == others[type(dtype)]
+        unit = next(iter(told.get(_LOGICAL["timestamp"], {}).get(2, {})), 0)
+        return element.get(1) == _INT64 and _UNITS.get(unit) == dtype.time_unit
+    if dtype.is_integer():
+        # Of LogicalTypes that Polars passes over, UNKNOWN is Arrow's null.
+        is_number = told.keys() <= {_LOGICAL["integer"]}
+        return is_number and element.get(1) == (_INT64 if dtype in (pl.Int64, pl.UInt64) else _INT32)
+    if dtype == pl.Date:
+        return element.get(1) == _INT32 and (_LOGICAL["date"] in told or element.get(6) == _OLD_DATE)
+    if dtype == pl.String:
+        return element.get(1) == _BYTES and (_LOGICAL["text"] in told or element.get(6) == _OLD_TEXT)
+    return not told and element.get(1) == {pl.Float32: _FLOAT, pl.Float64: _DOUBLE, pl.Boolean: _BOOLEAN}[type(dtype)]
 
 
 def _decoder(dtype: pl.DataType) -> Callable[[bytes], Any] | None:
