@@ -205,6 +205,24 @@ def test_an_interrupted_run_that_is_not_gone_on_with_gives_its_batch_to_the_next
     assert WAITS_AGAIN not in alerts(folder)
 
 
+def test_a_run_that_goes_on_from_an_interrupted_one_has_its_batch_alone(folder, ask):
+    run(folder)
+    release(folder, ask)
+    write_rows(folder, make_rows(rows=1500))
+    with Runner(load_project(folder), executor="inline", clock=ManualClock(NOW)) as runner:
+        held = runner.start("train", MODEL).run_id
+        wiring = open_small_project(folder, ManualClock(NOW))
+        run_step(wiring, train_pipeline(), held, "extract")
+        wiring.close()
+    done = run(folder, 1, step="validate_data")
+    assert (done.status, done.run.parameters["base"]) == ("succeeded", held)
+    later = run(folder, 2)
+
+    assert (later.status, later.run.run_id not in (held, done.run.run_id)) == ("succeeded", True)
+    assert [(entry.status, entry.facts["run"]) for entry in entries(folder)] == [("used", done.run.run_id)]
+    assert [event.body["run"] for event in events(folder, "batch_use")] == [held, done.run.run_id]
+
+
 def test_every_model_that_refused_a_batch_takes_it_once_after_its_release(folder, ask):
     (folder / "project.py").write_text((folder / "project.py").read_text() + SECOND)
     assert (run(folder).status, run(folder, model="late_too").status) == ("refused", "refused")

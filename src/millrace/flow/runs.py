@@ -65,7 +65,8 @@ class Runs:
     def start_from(self, step: str, pipeline: str, model: str | None, *, reason: str = "manual") -> RunRecord:
         """Record a new run that takes everything before `step` from the newest run that has it.
 
-        Runs of a replayed past do not count, unless there is no other.
+        Runs of a replayed past do not count, unless there is no other. One that was interrupted is closed: its batch
+        is the new run's, and must not wait again when that has learned from it.
 
         Raises
         ------
@@ -80,6 +81,8 @@ class Runs:
             states = {name: find_step(self.ledger, earlier.run_id, name) for name in kept}
             found = {name: state for name, state in states.items() if state and state["status"] == "succeeded"}
             if len(found) == len(kept):
+                if earlier.status == OPEN:
+                    self._abandon(earlier)
                 parameters = {**earlier.parameters, "from": step, "base": earlier.run_id}
                 run = self.start(
                     pipeline,
