@@ -54,6 +54,7 @@ def test_a_pattern_of_like_with_many_wild_signs_is_judged():
         (r"^([a-z]+ )*[a-z]+$", 1000),
         (r"^([a-z ]+ )*$", 0),  # the mark may stand between marks
         (r"^(\w+\d)*$", 0),
+        (r"(?i)^(k[A-Z]+)*$", 0),  # the mark in its other case is no mark
         (r"(x+x+)+y", 0),
         (r"(?:x{1,9}){1,9}y", 0),
         (r"(?:(a+)+){0}b", float("inf")),

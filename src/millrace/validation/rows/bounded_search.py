@@ -114,7 +114,12 @@ def _is_marked(nodes: Any) -> bool:
         nodes = nodes[0][1][3]
     nodes = list(nodes)
     ends = ((nodes[0], nodes[1:]), (nodes[-1], nodes[:-1]))
-    return any(op is sre.LITERAL and not any(_takes(node, chr(code)) for node in rest) for (op, code), rest in ends)
+    return any(op is sre.LITERAL and _is_mark(chr(code), rest) for (op, code), rest in ends)
+
+
+def _is_mark(sign: str, rest: Any) -> bool:
+    # A letter is none: under a flag, its other case is the same.
+    return sign.lower() == sign.upper() and not any(_takes(node, sign) for node in rest)
 
 
 def _takes(node: Any, sign: str) -> bool:
