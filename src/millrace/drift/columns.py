@@ -210,6 +210,8 @@ def moments(column: Column) -> tuple[float | None, float | None]:
         values = values[np.isfinite(values)]
     if not len(values):
         return None, None
+    if values[0] == values[-1]:  # sorted, so all are one; the rounded mean of many would leave a deviation of 1e-18
+        return float(values[0]), 0.0 if len(values) > 1 else None
     start = 0
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
         # Instants and large keys differ in digits that a double has no room for: count from the least of them.

@@ -119,19 +119,30 @@ def wasserstein(reference: NDArray[Any] | Steps, current: NDArray[Any]) -> tuple
     return found if math.isfinite(found[0]) and math.isfinite(found[1]) else None
 
 
-def tenths(reference: Steps, current: NDArray[Any]) -> tuple[list[Any], Counts, Counts]:
-    """The reference's inner deciles (without repetition) and how many rows of each side lie between them.
+def tenths(reference: Steps, current: NDArray[Any]) -> tuple[list[tuple[Any, bool]], Counts, Counts]:
+    """The reference's tenths: where they end, and how many rows of each side they hold.
 
-    A bin holds its upper edge. The deciles are the same whether the reference is a table or its profile.
+    An end is a value and whether the cell below holds it. A value that a tenth of the reference has is a cell of its
+    own, lest what a constant became look like the constant. Cells without a row on either side are left out. They
+    are the same whether the reference is a table or its profile.
     """
     n = reference.rows
     targets = -(-np.arange(1, _BINS) * n // _BINS)
     places = np.unique(np.searchsorted(reference.at_most, targets))
-    places = places[reference.at_most[places] < n]
-    cuts = reference.values[places]
-    before = np.diff(np.concatenate(([0], reference.at_most[places], [n])))
-    after = np.diff(np.concatenate(([0], np.searchsorted(current, cuts, "right"), [len(current)])))
-    return cuts.tolist(), before, after
+    heavy = np.flatnonzero((reference.at_most - reference.below) * _BINS >= n)
+    held = np.union1d(places[reference.at_most[places] < n], heavy)
+    ends = np.concatenate((heavy, held))
+    is_held = np.repeat([False, True], [len(heavy), len(held)])
+    order = np.lexsort((is_held, ends))
+    ends, is_held = ends[order], is_held[order]
+    cuts = reference.values[ends]
+    known = np.where(is_held, reference.at_most[ends], reference.below[ends])
+    found = np.where(is_held, np.searchsorted(current, cuts, "right"), np.searchsorted(current, cuts))
+    before = np.diff(np.concatenate(([0], known, [n])))
+    after = np.diff(np.concatenate(([0], found, [len(current)])))
+    filled = np.flatnonzero(before + after)
+    inner = filled[:-1]
+    return list(zip(cuts[inner].tolist(), is_held[inner].tolist(), strict=True)), before[filled], after[filled]
 
 
 def bars(reference: Steps, current: NDArray[Any]) -> dict[str, list[float]] | None:

@@ -207,16 +207,21 @@ def _ks_record(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _bin_moves(cuts: list[Any], before: Any, after: Any, family: str) -> list[dict[str, Any]]:
+def _bin_moves(ends: list[tuple[Any, bool]], before: Any, after: Any, family: str) -> list[dict[str, Any]]:
     """The tenths of the reference whose share moved most, largest first."""
     say = _sayer(family)
-    names = [say(cut) for cut in cuts]
-    labels = [f"up to {names[0]}"] if names else ["all"]
-    labels += [f"above {low}, up to {high}" for low, high in pairwise(names)]
-    labels += [f"above {names[-1]}"] if names else []
+    labels = [_cell(low, high, say) for low, high in pairwise([None, *ends, None])]
     shares = list(zip(labels, (before / before.sum()).tolist(), (after / after.sum()).tolist(), strict=True))
     shares.sort(key=lambda row: -abs(row[2] - row[1]))
     return [{"level": label, "reference": p, "current": q} for label, p, q in shares if p != q]
+
+
+def _cell(low: tuple[Any, bool] | None, high: tuple[Any, bool] | None, say: Callable[[Any], str]) -> str:
+    if low and high and low[0] == high[0]:
+        return say(low[0])
+    parts = [f"{'above' if low[1] else 'from'} {say(low[0])}"] if low else []
+    parts += [f"{'up to' if high[1] else 'below'} {say(high[0])}"] if high else []
+    return ", ".join(parts) or "all"
 
 
 def _sayer(family: str) -> Callable[[Any], str]:

@@ -96,16 +96,38 @@ def test_tenths_are_the_same_of_a_table_and_of_its_profile():
     for found, expected in zip(coarse, fine, strict=True):
         assert np.array_equal(found, expected)
     cuts, before, after = coarse
-    assert cuts == np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf").tolist()
+    assert [cut for cut, _ in cuts] == np.quantile(reference, np.arange(1, 10) / 10, method="inverted_cdf").tolist()
+    assert all(is_held for _, is_held in cuts)
     assert (before.sum(), after.sum()) == (30_011, 7_003)
     assert before.min() >= 3000
 
 
 def test_tenths_of_few_values_do_not_repeat():
     cuts, before, after = tenths(steps_of(np.repeat([0, 1, 2], [900, 50, 50])), np.repeat([0, 3], 10))
-    assert (cuts, before.tolist(), after.tolist()) == ([0], [900, 100], [10, 10])
-    cuts, before, after = tenths(steps_of(np.ones(10)), np.array([0.0, 1.0, 2.0]))
+    assert (cuts, before.tolist(), after.tolist()) == ([(0, True)], [900, 100], [10, 10])
+    cuts, before, after = tenths(steps_of(np.ones(10)), np.ones(3))
     assert (cuts, before.tolist(), after.tolist()) == ([], [10], [3])
+
+
+def test_a_value_of_many_rows_is_a_cell_of_its_own():
+    cuts, before, after = tenths(steps_of(np.ones(10)), np.array([0.0, 1.0, 2.0]))
+    assert (cuts, before.tolist(), after.tolist()) == ([(1.0, False), (1.0, True)], [0, 10, 0], [1, 1, 1])
+    chance = np.random.default_rng(5)
+    spiked = np.sort(np.concatenate((np.full(2000, 0.5), chance.uniform(size=8000))))
+    cuts, before, _ = tenths(steps_of(spiked), np.sort(chance.uniform(size=500)))
+    assert {(0.5, False), (0.5, True)} <= set(cuts)
+    assert before[cuts.index((0.5, True))] == 2000
+
+
+def test_what_a_constant_became_is_measured_and_named():
+    reference = pa.table({"x": np.full(9000, 0.003467)})  # of so many, numpy's mean is another number
+    current = pa.table({"x": np.repeat([0.003, 0.003467, 0.01], [300, 100, 200])})
+    for known in (reference, ReferenceProfile.of(reference)):
+        column = compare(known, current)["x"]
+        assert column.effects["psi"] > 1 > column.effects["psi_by_chance"]
+        assert column.effects["js_beyond_chance"] > 0.5
+        assert column.effects["wasserstein"] is None
+        assert [move["level"] for move in column.moves] == ["0.003467", "below 0.003467", "above 0.003467"]
 
 
 def test_moves_name_the_part_that_moved():
