@@ -16,6 +16,7 @@ from millrace.drift.categorical import Levels
 from millrace.drift.columns import Family, Kind, check_declared, each_column, kind_of, moments, read_column, suits
 from millrace.drift.numeric import Steps, steps_of
 from millrace.drift.profile_json import column_from_json, column_to_json, read_profile_json
+from millrace.drift.tables import as_table
 
 LEVEL_LIMIT = 50_000  # distinct values of a categorical column that a profile keeps
 
@@ -89,19 +90,20 @@ class ReferenceProfile:
 
     @classmethod
     def of(
-        cls, table: pa.Table, *, columns: Iterable[str] | None = None, types: Mapping[str, str] | None = None
+        cls, table: Any, *, columns: Iterable[str] | None = None, types: Mapping[str, str] | None = None
     ) -> ReferenceProfile:
-        """The profile of a table; `types` declares columns as in `compare`.
+        """The profile of a table (pandas, polars or pyarrow); `types` declares columns as in `compare`.
 
         Raises
         ------
         ProjectError
             PROJ-36 for an unknown declared type.
         DataError
-            DRIFT-04 when `columns` names one that the table does not have.
+            DRIFT-01 when it is no table, DRIFT-04 when `columns` names one that the table does not have.
         """
         declared = dict(types or {})
         check_declared(declared)
+        table = as_table(table)
         names = list(dict.fromkeys(table.column_names if columns is None else columns))
         for name in names:
             if name not in table.column_names:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -57,6 +58,16 @@ def test_profile_is_read_back_with_its_digest(tmp_path):
     assert again.to_bytes() == profile.to_bytes()
     assert again.types == {"code": "categorical"}
     assert hash(again) == hash(profile)
+
+
+def test_profile_of_any_table_is_that_of_arrow():
+    columns = {"n": [1, 2, 2, 5], "x": [0.5, None, 1.5, 2.5]}
+    expected = ReferenceProfile.of(pa.table(columns))
+    for table in (pl.DataFrame(columns), pl.LazyFrame(columns), pd.DataFrame(columns), columns):
+        assert ReferenceProfile.of(table) == expected
+    with pytest.raises(DataError, match="cannot be read as a table") as caught:
+        ReferenceProfile.of("reference.parquet")
+    assert caught.value.code == "DRIFT-01"
 
 
 def test_equal_data_has_an_equal_profile_and_other_data_another():
