@@ -254,7 +254,8 @@ def _figure(value: Any) -> str:
         return f"[{value['$PARAMETER']}]"
     if isinstance(value, Mapping):
         value = f"({', '.join(f'{name}={item}' for name, item in value.items())})"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value) if len(str(value)) <= 60 else f"{str(value)[:57]}..."
-    is_whole = isinstance(value, int) or (value.is_integer() and abs(value) < 1e15)
-    return f"{value:,.0f}" if is_whole else f"{value:.8g}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.8g}"
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    text = f"{value:,}" if is_whole else str(value)  # a whole number is shown to its last digit
+    return text if len(text) <= 60 else f"{text[:57]}..."

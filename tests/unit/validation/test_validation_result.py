@@ -239,3 +239,20 @@ def test_a_batch_with_a_column_twice_can_be_kept(tmp_path):
 
     assert load_quarantined(event, blobs).column_names == ["age", "plan", "age"]
     ledger.close()
+
+
+def test_a_whole_number_is_told_to_its_last_digit_and_a_very_long_one_in_part():
+    long = 2**63 + 1
+    found = validate(
+        {"key": pl.Series([long, long, long + 1], dtype=pl.UInt64)},
+        Suite("keys")
+        .expect_column_values_to_be_unique("key")
+        .expect_column_values_to_be_between("key", 2**63 + 5, None)
+        .expect_column_values_to_be_between("key", 10**400, None),
+    )
+
+    told = found.verdict().reason + found.explain()
+    assert "9,223,372,036,854,775,809" in found.results[0].observed
+    assert "at least 9,223,372,036,854,775,813" in told
+    assert f"at least {10**400:,}"[:60] in told
+    assert f"{10**400:,}" not in told
