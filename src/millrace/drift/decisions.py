@@ -18,7 +18,9 @@ ColumnOutcome = Literal["ok", "drift", "insufficient", "error"]
 Severity = Literal["minor", "major"]
 _VALUE_TESTS = ("ks", "chi2", "permutation")
 # Which limit of the evidence an effect is held against: the distribution's or that for a share of rows.
-_LIMITS = dict.fromkeys(_VALUE_TESTS, "effect") | dict.fromkeys(("nulls", "infinite", "unseen"), "rate_effect")
+_LIMITS = dict.fromkeys(_VALUE_TESTS, "effect") | dict.fromkeys(
+    ("nulls", "infinite", "unseen", "constant"), "rate_effect"
+)
 _MAJOR_PSI = 0.25  # the credit scorers' own limit for "act"
 
 
@@ -136,6 +138,7 @@ def false_alarm_chance(evidence: Mapping[str, Any]) -> float:
     second because a flag needs the effect too, and with many rows chance alone does not bring it about.
     """
     chances = [test.get("chance", 1.0) for facts in evidence["columns"] for test in facts["tests"]]
+    chances += [facts.get("constant_chance", 0.0) for facts in evidence["columns"]]
     return float(min(evidence["q"], sum(chances)))
 
 
@@ -293,6 +296,8 @@ def _finding(facts: Mapping[str, Any], test: Mapping[str, Any], evidence: Mappin
         return f"infinite values went from {before:.1%} to {after:.1%}"
     if test["test"] == "unseen":
         return f"{test['statistic']:.1%} of the rows carry levels the reference never saw"
+    if test["test"] == "constant":
+        return f"all values are one; {test['statistic']:.1%} of the reference's were others"
     limit = evidence["effect"]
     if facts.get("constant_reference") and facts.get("constant_current"):
         return f"a constant became another constant: {_measured(test)}, limit {limit:g}"

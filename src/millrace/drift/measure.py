@@ -155,6 +155,7 @@ def _test_levels(facts: dict[str, Any], first: Column | ColumnProfile, second: C
     facts["tests"].append(test)
     if len(names) > 1:
         facts["tests"].append(unseen_test(reference, current, limits.rate_effect))
+    _test_constant(facts, int(reference[int(np.argmax(current))]), int(reference.max()))
     cells = pool_rare(reference, current, names)
     facts["effects"] = {
         "total_variation": test["total_variation"],
@@ -180,6 +181,8 @@ def _test_numbers(facts: dict[str, Any], first: Column | ColumnProfile, second: 
         steps, gap, travelled = steps_of(reference), ks_gap(reference, current), wasserstein(reference, current)
         mean, std = moments(first)
     facts["tests"].append(_ks_record(gap))
+    rows_of = steps.at_most - steps.below
+    _test_constant(facts, int(rows_of[steps.values == current[0]].sum()), int(rows_of.max()))
     cuts, before, after = tenths(steps, current)
     facts["effects"] = {
         "d": gap.distance,
@@ -238,6 +241,24 @@ def _sayer(family: str) -> Callable[[Any], str]:
             return f"{micros} us"
 
     return say
+
+
+def _test_constant(facts: dict[str, Any], alike: int, most: int) -> None:
+    """Whether a column that varied is constant now: exact test of the rows that had other values.
+
+    `alike` reference rows have the batch's first value, `most` the reference's most frequent one. However few rows
+    varied, all of the variation is gone, so that the effect is 1; by chance a batch of m rows is constant with
+    ``(most / n) ** m``.
+    """
+    if facts["constant_reference"]:
+        return
+    n, m = facts["n_reference"], facts["n_current"]
+    facts["constant_chance"] = (most / n) ** m
+    if facts["constant_current"]:
+        p_value = rate_p_value(n - alike, n, 0, m)
+        facts["tests"].append(
+            {"test": "constant", "statistic": 1 - alike / n, "p_value": p_value, "effect": 1.0, "chance": 0.0}
+        )
 
 
 def _test_rate(

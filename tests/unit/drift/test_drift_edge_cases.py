@@ -61,6 +61,14 @@ CASES = {
         "drift",
         "the distribution moved",
     ),
+    "varied seldom, varies no more": (
+        np.repeat([0, 1], [970, 30]),
+        np.zeros(N),
+        "drift",
+        "all values are one; 3.0% of the reference's were others",
+    ),
+    "rare level is gone": (["a"] * 970 + ["b"] * 30, ["a"] * N, "drift", "all values are one; 3.0% of the"),
+    "varied once": (np.repeat([0, 1], [999, 1]), np.zeros(N), "ok", "no difference"),
     "number became text": (NORMAL, [str(v) for v in NORMAL], "error", "its type was double and is string"),
     "boolean became text": ([True, False] * 500, ["yes", "no"] * 500, "error", "its type was bool"),
     "integer became float": (list(range(N)), [float(v) for v in range(N)], "ok", "no difference"),
@@ -100,6 +108,22 @@ def test_edge_case(case):
     expected = {"ok": "pass", "drift": "fail", "error": "fail", "insufficient": "inconclusive"}[outcome]
     assert report.verdict().outcome == expected
     canonical_json(report.to_dict())  # raises on NaN and infinities
+
+
+def test_what_became_constant_is_the_same_against_a_profile():
+    reference = pa.table({"x": np.append(np.random.default_rng(9).normal(size=4000), np.full(96_000, 0.25))})
+    for known in (reference, ReferenceProfile.of(reference)):
+        column = compare(known, pa.table({"x": np.full(1000, 0.25)}))["x"]
+        assert (column.outcome, column.severity) == ("drift", "major")
+        assert column.effect < 0.05
+        assert column.reason == "all values are one; 4.0% of the reference's were others"
+
+
+def test_chance_of_a_constant_batch_is_in_the_false_alarms():
+    reference = pa.table({"x": np.repeat([0, 1], [99_900, 100])})
+    report = compare(reference, pa.table({"x": np.repeat([0, 1], [99_900, 100])[::100]}), effect=0.5)
+    assert report.false_alarm_chance == 0.05  # at most q: one batch of 1,000 in three has no such row
+    assert report.evidence["columns"][0]["constant_chance"] == pytest.approx(0.999**1000)
 
 
 def test_decimals_and_dates_are_tested():
