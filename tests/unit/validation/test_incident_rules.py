@@ -84,6 +84,42 @@ def test_another_population_is_an_incident(facts, outcome, words):
     assert words in verdict.reason
 
 
+def mix_verdict(now, before, limits=DEFAULT):
+    def table(counts):
+        return pa.table({"country": [name for name, count in counts.items() for _ in range(count)]})
+
+    (verdict,) = compare_batches(table(now), table(before), limits)
+    return verdict
+
+
+def test_a_mix_that_left_the_reference_is_an_incident_though_every_group_is_there():
+    before = {"US": 900, "MX": 60, "DE": 40}
+    verdict = mix_verdict({"US": 100, "MX": 700, "DE": 200}, before)
+
+    assert verdict.is_fail
+    assert verdict.reason == (
+        "country: 80.0% of the rows moved between groups (US 90.0% to 10.0%, MX 6.0% to 70.0%, DE 4.0% to 20.0%): "
+        "another population"
+    )
+    assert DECISIONS[verdict.rule](json.loads(json.dumps(dict(verdict.evidence), allow_nan=False))) == verdict
+    moved = mix_verdict({"US": 500, "MX": 300, "DE": 200}, before)
+    assert (moved.is_pass, "40.0% moved between groups" in moved.reason) == (True, True)
+    assert mix_verdict({"US": 500, "MX": 300, "DE": 200}, before, Incidents(mix=0.35)).is_fail
+    # Rows that name no group are no move: filling them in is none either.
+    assert mix_verdict({None: 1, "US": 90, "MX": 6, "DE": 4}, {**before, None: 9000}).is_pass
+
+
+def test_a_mix_of_few_rows_or_many_groups_moves_by_chance_alone():
+    chance = np.random.default_rng(11)
+    groups = [f"g{k}" for k in range(50)]
+    for n, m in ((50, 50), (50, 5000), (200, 200)):
+        for _ in range(200):
+            draws = [
+                dict(zip(groups, chance.multinomial(size, np.full(50, 0.02)).tolist(), strict=True)) for size in (n, m)
+            ]
+            assert not mix_verdict(*draws, Incidents(mix=0.2, vanished=1.0, unseen=1.0)).is_fail
+
+
 def rows(count, history, **more):
     return judge_row_count({"rows": count, "history": history, "min_history": 8, "factor": 3.0, **more})
 
@@ -170,7 +206,15 @@ def test_every_verdict_follows_from_its_evidence_alone():
 def test_limits_are_checked_where_they_stand():
     assert Incidents(groups="country", max_age="36h").max_age_s == timedelta(hours=36).total_seconds()
     assert (DEFAULT.groups, DEFAULT.max_age_s) == (None, None)
-    for wrong in ({"odds": 1}, {"unseen": 0}, {"vanished": 1.5}, {"min_samples": 0}, {"chance": True}, {"factor": "x"}):
+    for wrong in (
+        {"odds": 1},
+        {"unseen": 0},
+        {"vanished": 1.5},
+        {"mix": 0},
+        {"min_samples": 0},
+        {"chance": True},
+        {"factor": "x"},
+    ):
         with pytest.raises(ProjectError) as error:
             Incidents(**wrong)
         assert (error.value.code, "test_incident_rules.py" in error.value.where) == ("VALID-65", True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from millrace.validation.incidents.rules import judge_clock, judge_labels, judge
 
 _MOST_GROUPS = 50
 _MOST_LABELS = 200
+_MOST_MOVES = 3
 _OTHER = "(other)"
 _MISSING = "(missing)"
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
@@ -155,8 +157,10 @@ def _populations(
                 "reference_n": reference.num_rows,
                 "unseen": _shortened(unseen, unseen, _MOST_GROUPS),
                 "vanished": _shortened(vanished, vanished, _MOST_GROUPS),
+                "mix": _mix(now, before),
                 "unseen_limit": limits.unseen,
                 "vanished_limit": limits.vanished,
+                "mix_limit": limits.mix,
                 "min_samples": limits.min_samples,
                 "chance": limits.chance,
             }
@@ -180,6 +184,33 @@ def _groups(column: pa.ChunkedArray) -> dict[str, int]:
     counts = _counts(column)
     missing = len(column) - sum(counts.values())
     return {**counts, _MISSING: missing} if missing else counts
+
+
+def _mix(now: dict[str, int], before: dict[str, int]) -> dict[str, Any] | None:
+    """How far the shares of the groups moved among the rows that name one; None where a side names none.
+
+    ``distance`` is their total variation, ``by_chance`` no less than its expectation for two samples of one mix, and
+    ``moves`` the groups that moved most, each with its share before and now.
+    """
+    names = sorted({*now, *before} - {_MISSING})
+    after = np.array([now.get(name, 0) for name in names], dtype=float)
+    earlier = np.array([before.get(name, 0) for name in names], dtype=float)
+    n, reference_n = after.sum(), earlier.sum()
+    if not n or not reference_n:
+        return None
+    pooled = (after + earlier) / (n + reference_n)
+    after, earlier = after / n, earlier / reference_n
+    move = np.abs(after - earlier)
+    return {
+        "n": int(n),
+        "reference_n": int(reference_n),
+        "distance": float(move.sum()) / 2,
+        # E|X| is at most X's standard deviation.
+        "by_chance": float(np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / reference_n)).sum()) / 2,
+        "moves": {
+            names[k]: [float(earlier[k]), float(after[k])] for k in np.argsort(-move, kind="stable")[:_MOST_MOVES]
+        },
+    }
 
 
 def _shortened(counts: dict[str, int], order: dict[str, int], most: int) -> dict[str, int]:

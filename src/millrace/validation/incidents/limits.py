@@ -27,6 +27,8 @@ class Incidents:
         Factor by which the odds of a label may not move.
     unseen, vanished : float
         Share of rows in groups the reference never held; share of the reference's rows in groups that are gone.
+    mix : float
+        Share of the rows that moved between groups which both hold.
     factor : float
         Fall or rise of the number of rows that may be an incident.
     chance : float
@@ -43,6 +45,7 @@ class Incidents:
     odds: float = 10.0
     unseen: float = 0.3
     vanished: float = 0.5
+    mix: float = 0.5
     factor: float = 3.0
     chance: float = 1e-4
     min_samples: int = 50
@@ -72,7 +75,12 @@ class Incidents:
     def _limits(self) -> list[tuple[str, Any, bool, str]]:
         shares = [
             (name, value, _is_number(value) and 0 < value <= 1, "give a share above 0, at most 1")
-            for name, value in (("unseen", self.unseen), ("vanished", self.vanished), ("chance", self.chance))
+            for name, value in (
+                ("unseen", self.unseen),
+                ("vanished", self.vanished),
+                ("mix", self.mix),
+                ("chance", self.chance),
+            )
         ]
         factors = [
             (name, value, _is_number(value) and value > 1, "give a factor above 1")

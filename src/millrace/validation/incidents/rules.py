@@ -81,9 +81,12 @@ def _judge_shares(
 
 
 def judge_population(evidence: Mapping[str, Any]) -> Verdict:
-    """Fail when many rows are of groups that the reference never held, or groups with many of its rows are gone.
+    """Fail when many rows are of groups that the reference never held, groups with many of its rows are gone, or many
+    rows moved from some groups to others.
 
-    Were the mix the same, n rows would miss groups with a share s of it with a probability of (1 - s) to the n.
+    Were the mix the same, n rows would miss groups with a share s of it with a probability of (1 - s) to the n, and
+    the total variation of the shares would exceed its expectation by t with one of exp(-2 t^2 nm/(n + m)) at most
+    (McDiarmid).
     Fail, too, when the column itself is gone that was asked for, and the reference had it; inconclusive when it is one
     that nobody asked for, or one that the reference never had.
 
@@ -91,8 +94,9 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
     ----------
     evidence : mapping
         ``column``, ``n``, ``reference_n``, ``unseen`` and ``vanished`` (group as text to its rows, here and in the
-        reference), ``unseen_limit``, ``vanished_limit``, ``min_samples``, ``chance``; where a side lacks the column,
-        ``absent`` (``batch``, ``reference``), ``nearest`` and ``is_asked``.
+        reference), ``mix`` (``n``, ``reference_n``, ``distance``, ``by_chance``, ``moves``, or None),
+        ``unseen_limit``, ``vanished_limit``, ``mix_limit``, ``min_samples``, ``chance``; where a side lacks the
+        column, ``absent`` (``batch``, ``reference``), ``nearest`` and ``is_asked``.
     """
     n, total, column = evidence["n"], evidence["reference_n"], evidence["column"]
     if evidence.get("absent"):
@@ -107,10 +111,23 @@ def judge_population(evidence: Mapping[str, Any]) -> Verdict:
     if vanished >= evidence["vanished_limit"] and (1 - vanished) ** n < evidence["chance"]:
         names = _names(evidence["vanished"])
         parts.append(f"groups that were {vanished:.1%} of the reference are gone ({names})")
+    mix = evidence.get("mix")
+    if not parts and mix and _is_another_mix(mix, evidence):
+        moves = ", ".join(f"{name} {was:.1%} to {now:.1%}" for name, (was, now) in mix["moves"].items())
+        parts.append(f"{mix['distance']:.1%} of the rows moved between groups ({moves})")
     if parts:
         return _verdict(POPULATION, "fail", f"{column}: {'; '.join(parts)}: another population", evidence)
     text = f"{column}: {unseen:.1%} of the rows are of new groups, {vanished:.1%} of the reference's are gone"
+    text += f", {mix['distance']:.1%} moved between groups" if mix else ""
     return _verdict(POPULATION, "pass", text, evidence)
+
+
+def _is_another_mix(mix: Mapping[str, Any], evidence: Mapping[str, Any]) -> bool:
+    n, total = mix["n"], mix["reference_n"]
+    if mix["distance"] < evidence["mix_limit"] or min(n, total) < evidence["min_samples"]:
+        return False
+    beyond = max(0.0, mix["distance"] - mix["by_chance"])
+    return bool(math.exp(-2 * beyond**2 * n * total / (n + total)) < evidence["chance"])
 
 
 def _absent_population(evidence: Mapping[str, Any]) -> Verdict:
