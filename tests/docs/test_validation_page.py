@@ -21,4 +21,5 @@ def test_the_python_of_the_page_prints_what_it_says(capsys):
 def test_the_page_names_every_incident_and_the_limits_there_are():
     assert [rule for rule in INCIDENTS if f"`{rule}`" not in PAGE] == []
     assert (DEFAULT.odds, DEFAULT.unseen, DEFAULT.vanished, DEFAULT.mix, DEFAULT.factor) == (10, 0.3, 0.5, 0.5, 3)
+    assert DEFAULT.units == 10
     assert (DEFAULT.min_samples, DEFAULT.min_history, DEFAULT.chance, CHANCE) == (50, 8, 1e-4, 1e-5)

@@ -315,6 +315,17 @@ def test_another_population_than_the_champions_is_kept_back(shop):
     assert "50.0% of the rows are of groups the reference never held" in facts["orders"]["reason"]
 
 
+def test_cents_for_euros_are_kept_back_though_every_rule_holds(shop):
+    (shop / "suites" / "orders.json").write_text('{"name": "orders", "expectations": []}')
+    rows = make_rows(seed=8)
+    write_rows(shop, [[*row[:2], round(row[2] * 100), *row[3:]] for row in rows])
+    cents, facts, _ = prepare(shop)
+
+    assert cents.status == "refused"
+    assert "amount: the numbers are the reference's times 1" in facts["orders"]["reason"]
+    assert "a unit was changed" in facts["orders"]["reason"]
+
+
 def test_a_label_rate_far_from_the_champions_is_kept_back_and_a_moved_one_is_not(shop):
     rows = make_rows(seed=8)
     write_rows(shop, [[*row[:4], row[4] if n % 3 else 1] for n, row in enumerate(rows)])

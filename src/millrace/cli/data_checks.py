@@ -49,7 +49,7 @@ def add_checks(data: Any) -> None:
         help="a suite parameter; the value is JSON, or else text; may be given again",
     )
     check.add_argument(
-        "--against", metavar="FILE", help="a reference: also look for labels, groups and hours of the day that left it"
+        "--against", metavar="FILE", help="a reference: also look for labels, groups, units and hours that left it"
     )
     check.add_argument("--label", metavar="COLUMN", help="with --against: the column with the classes")
     add_report(check)

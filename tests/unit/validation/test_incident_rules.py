@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,13 @@ import pytest
 
 from millrace.core.errors import MillraceError, ProjectError
 from millrace.validation.decisions import DECISIONS
-from millrace.validation.incidents.evidence import compare_batches, judge_amounts, judge_classes, judge_hours
+from millrace.validation.incidents.evidence import (
+    compare_batches,
+    judge_amounts,
+    judge_classes,
+    judge_hours,
+    judge_numbers,
+)
 from millrace.validation.incidents.limits import DEFAULT, Incidents
 from millrace.validation.incidents.rules import judge_labels, judge_population, judge_row_count, judge_stale
 
@@ -222,6 +229,63 @@ def test_limits_are_checked_where_they_stand():
         Incidents(max_age="soon")
 
 
+# --- units
+
+
+def amounts(seed, n=2000, times=1.0):
+    return pa.chunked_array([np.random.default_rng(seed).lognormal(3, 1, n) * times])
+
+
+@pytest.mark.parametrize("times", [100, 0.01, 1000, -100, 12])
+def test_numbers_that_are_all_some_factor_larger_or_smaller_are_an_incident(times):
+    before = amounts(1)
+    verdict = judge_numbers("price", amounts(2, times=times), amounts(1, times=np.sign(times)), DEFAULT)
+
+    assert verdict.is_fail
+    assert "a unit was changed" in verdict.reason
+    assert verdict.evidence["factor"] == pytest.approx(abs(times), rel=0.1)
+    assert DECISIONS[verdict.rule](json.loads(json.dumps(dict(verdict.evidence), allow_nan=False))) == verdict
+    assert judge_numbers("price", amounts(2), before, DEFAULT).is_pass
+
+
+def test_decimals_shares_and_single_precision_have_units_too():
+    cents = pa.chunked_array([pa.array([Decimal(k) for k in range(100, 400)], pa.decimal128(12, 2))])
+    euros = pa.chunked_array([pa.array([Decimal(k) / 100 for k in range(100, 400)], pa.decimal128(12, 2))])
+    assert judge_numbers("price", cents, euros, DEFAULT).is_fail
+    flags = pa.chunked_array([[0.0, 1.0, None, np.nan] * 100])
+    assert judge_numbers("share", pa.chunked_array([[0, 100] * 100]), flags, DEFAULT).is_fail
+    assert judge_numbers("short", amounts(2, times=100).cast(pa.float32()), amounts(1), DEFAULT).is_fail
+
+
+def test_other_moves_of_numbers_are_drift_and_no_change_of_units():
+    chance = np.random.default_rng(4)
+    before = pa.chunked_array([chance.normal(100, 10, 2000)])
+    assert judge_numbers("x", pa.chunked_array([chance.normal(5000, 10, 2000)]), before, DEFAULT).is_pass  # moved
+    assert judge_numbers("x", amounts(2, times=5), amounts(1), DEFAULT).is_pass
+    assert judge_numbers("x", amounts(2, times=5), amounts(1), Incidents(units=4)).is_fail
+    for few in (amounts(2, n=49, times=100), amounts(2, n=0), pa.chunked_array([[0.0, np.inf, np.nan] * 100])):
+        assert judge_numbers("x", few, amounts(1), DEFAULT).outcome == "inconclusive"
+    huge = pa.chunked_array([[1e308, -1e308, 1e-308] * 100])
+    assert judge_numbers("x", huge, amounts(1), DEFAULT).outcome == "inconclusive"
+
+
+def test_units_are_judged_of_all_numbers_but_labels_and_counters():
+    def batch(times, rows):
+        return pa.table(
+            {
+                "number": range(1, rows + 1),
+                "price": amounts(5, rows, times).combine_chunks(),
+                "late": [0, times] * (rows // 2),
+                "code": ["a"] * rows,
+            }
+        )
+
+    verdicts = compare_batches(batch(100, 200), batch(1, 4000), DEFAULT, label="late")
+    assert [v.evidence["column"] for v in verdicts if v.rule == "validation.unit_incident"] == ["price"]
+    none = compare_batches(batch(100, 200), batch(1, 4000), DEFAULT, label="late", groups=["code"])
+    assert [v for v in none if v.rule == "validation.unit_incident"] == []
+
+
 # --- clocks
 
 
@@ -292,7 +356,7 @@ def test_a_column_of_labels_or_groups_that_is_gone_is_told():
 
     def judged(now, before, limits=DEFAULT, **options):
         verdicts = compare_batches(now, before, limits, **options)
-        return [(verdict.outcome, verdict.reason) for verdict in verdicts]
+        return [(v.outcome, v.reason) for v in verdicts if v.rule != "validation.unit_incident"]
 
     asked = Incidents(groups="country")
     gone = "country: the column and its groups (DE, FR) are gone from the batch"

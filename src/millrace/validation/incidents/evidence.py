@@ -15,13 +15,14 @@ from millrace.core.clock import from_micros
 from millrace.core.errors import nearest
 from millrace.core.verdict import Verdict
 from millrace.validation.incidents.limits import Incidents
-from millrace.validation.incidents.rules import judge_clock, judge_labels, judge_population
+from millrace.validation.incidents.rules import judge_clock, judge_labels, judge_population, judge_units
 
 _MOST_GROUPS = 50
 _MOST_LABELS = 200
 _MOST_MOVES = 3
 _OTHER = "(other)"
 _MISSING = "(missing)"
+_SAMPLED = 20_000  # rows, evenly spread, tell a unit
 _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
@@ -33,7 +34,7 @@ def compare_batches(
     label: str | None = None,
     groups: Sequence[str] | None = None,
 ) -> list[Verdict]:
-    """The incident rules that compare a batch with its reference: labels, populations and clocks.
+    """The incident rules that compare a batch with its reference: labels, populations, units and clocks.
 
     A column of labels or populations that one of the two lacks is told, never passed over: a batch without the labels
     has no label, and one without the column that `limits` name lost all its groups.
@@ -43,7 +44,8 @@ def compare_batches(
     label : str, optional
         The column with the classes; without it labels are not judged.
     groups : sequence of str, optional
-        Columns whose values are populations, where the limits name none: text columns with at most 50 values.
+        The columns that are looked at, where the limits name none: of text with at most 50 values as populations, of
+        numbers for their units.
     """
     shared = [name for name in table.column_names if name in reference.column_names]
     found = []
@@ -56,6 +58,12 @@ def compare_batches(
     wanted = asked if asked is not None else reference.column_names if groups is None else groups
     names = [name for name in wanted if name != label and (asked is not None or name in reference.column_names)]
     found += _populations(table, reference, names, limits, is_asked=asked is not None)
+    for name in shared:
+        sides = table.column(name), reference.column(name)
+        is_asked = name != label and (groups is None or name in groups)
+        # A counter is as large as there are rows, and that is no unit.
+        if is_asked and all(_is_number_type(side.type) for side in sides) and not all(map(_is_counter, sides)):
+            found.append(judge_numbers(name, *sides, limits))
     times = [
         name for name in shared if all(pa.types.is_timestamp(t.schema.field(name).type) for t in (table, reference))
     ]
@@ -70,6 +78,7 @@ def compared_columns(schema: pa.Schema, limits: Incidents, *, label: str | None 
         for field in schema
         if field.name == label
         or pa.types.is_timestamp(field.type)
+        or _is_number_type(field.type)
         or (field.name in groups if groups is not None else _is_text_type(field.type))
     ]
 
@@ -102,6 +111,26 @@ def judge_hours(name: str, times: pa.ChunkedArray, reference: pa.ChunkedArray, l
             "days": days,
             "reference_days": reference_days,
             "gain": 0.15,
+            "fit": 0.1,
+            "chance": limits.chance,
+            "min_samples": limits.min_samples,
+        }
+    )
+
+
+def judge_numbers(name: str, column: pa.ChunkedArray, reference: pa.ChunkedArray, limits: Incidents) -> Verdict:
+    """`judge_units` on a column of numbers."""
+    now, before = _sizes(column), _sizes(reference)
+    factor = float(np.median(np.abs(now)) / np.median(np.abs(before))) if len(now) and len(before) else 1.0
+    return judge_units(
+        {
+            "column": name,
+            "n": len(now),
+            "reference_n": len(before),
+            "factor": factor,
+            "apart": _apart(now, before),
+            "apart_divided": _apart(now / factor, before),
+            "units": limits.units,
             "fit": 0.1,
             "chance": limits.chance,
             "min_samples": limits.min_samples,
@@ -230,6 +259,33 @@ def _hours(times: pa.ChunkedArray) -> tuple[list[int], float]:
     return [int(count) for count in hours], float(micros.max() - micros.min()) / _DAY
 
 
+def _sampled(column: pa.ChunkedArray) -> np.ndarray:
+    """The numbers of evenly spread rows, without missing ones."""
+    if len(column) > _SAMPLED:
+        column = column.take(pa.array(np.linspace(0, len(column) - 1, _SAMPLED).astype(np.int64)))
+    return np.asarray(column.drop_null().cast(pa.float64(), safe=False).to_numpy())
+
+
+def _is_counter(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_integer(column.type) and (np.diff(_sampled(column)) > 0).all())
+
+
+def _sizes(column: pa.ChunkedArray) -> np.ndarray:
+    """The sampled numbers in order, without those that are infinite or 0."""
+    values = _sampled(column)
+    # Beyond these sizes a quotient of two has no double.
+    return np.sort(values[np.isfinite(values) & (np.abs(values) > 1e-150) & (np.abs(values) < 1e150)])
+
+
+def _apart(first: np.ndarray, second: np.ndarray) -> float:
+    """The Kolmogorov-Smirnov distance of two sorted samples; 0 where one is empty."""
+    if not len(first) or not len(second):
+        return 0.0
+    points = np.concatenate((first, second))
+    shares = [np.searchsorted(side, points, "right") / len(side) for side in (first, second)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
 def _micros(times: pa.ChunkedArray) -> np.ndarray:
     plain = times.drop_null().cast(pa.timestamp("us"), safe=False) if times.type.tz is None else times.drop_null()
     return np.asarray(plain.cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64()).to_numpy())
@@ -241,3 +297,7 @@ def _is_text(column: pa.ChunkedArray) -> bool:
 
 def _is_text_type(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _is_number_type(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

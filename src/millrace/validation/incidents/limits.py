@@ -29,6 +29,8 @@ class Incidents:
         Share of rows in groups the reference never held; share of the reference's rows in groups that are gone.
     mix : float
         Share of the rows that moved between groups which both hold.
+    units : float
+        Factor by which all values of a number may not change at once.
     factor : float
         Fall or rise of the number of rows that may be an incident.
     chance : float
@@ -46,6 +48,7 @@ class Incidents:
     unseen: float = 0.3
     vanished: float = 0.5
     mix: float = 0.5
+    units: float = 10.0
     factor: float = 3.0
     chance: float = 1e-4
     min_samples: int = 50
@@ -84,7 +87,7 @@ class Incidents:
         ]
         factors = [
             (name, value, _is_number(value) and value > 1, "give a factor above 1")
-            for name, value in (("odds", self.odds), ("factor", self.factor))
+            for name, value in (("odds", self.odds), ("units", self.units), ("factor", self.factor))
         ]
         counts = [
             (

@@ -20,6 +20,7 @@ POPULATION = "validation.population_incident"
 ROW_COUNT = "validation.row_count_incident"
 STALE = "validation.stale_incident"
 CLOCK = "validation.clock_incident"
+UNITS = "validation.unit_incident"
 
 _LEAST_SPREAD = 0.05
 _DAY_S = 86_400.0
@@ -242,6 +243,34 @@ def judge_clock(evidence: Mapping[str, Any]) -> Verdict:
     return _verdict(CLOCK, "pass", f"{column}: {apart[0]:.0%} of the events stand in other hours of the day", evidence)
 
 
+def judge_units(evidence: Mapping[str, Any]) -> Verdict:
+    """Fail when the values are the reference's times one factor of `units` or more, or its inverse: cents for euros.
+
+    The Kolmogorov-Smirnov distance falls, once the batch is divided by the factor, to at most `fit` beyond what
+    chance makes of two samples of one law (at its 5 % point). Were the law the same, the distance would be as large
+    undivided with a probability below `chance` (the Dvoretzky-Kiefer-Wolfowitz inequality on either side).
+
+    Parameters
+    ----------
+    evidence : mapping
+        ``column``; ``n`` and ``reference_n``, values that are neither missing, infinite nor 0; ``factor``, that of the
+        medians of their sizes; ``apart`` and ``apart_divided``, distances; ``units``, ``fit``, ``chance``,
+        ``min_samples``.
+    """
+    column, n, total = evidence["column"], evidence["n"], evidence["reference_n"]
+    if min(n, total) < evidence["min_samples"]:
+        text = f"{column}: {n:,} numbers against {total:,}, of the {evidence['min_samples']} needed"
+        return _verdict(UNITS, "inconclusive", text, evidence)
+    factor, apart, divided = evidence["factor"], evidence["apart"], evidence["apart_divided"]
+    by_chance = sum(math.sqrt(math.log(4 / evidence["chance"]) / (2 * rows)) for rows in (n, total))
+    fit = evidence["fit"] + 1.36 * math.sqrt(1 / n + 1 / total)
+    if max(factor, 1 / factor) >= evidence["units"] and apart > by_chance and divided <= min(fit, apart / 2):
+        text = f"{column}: the numbers are the reference's times {factor:.3g} (distance {apart:.3f}, {divided:.3f} once"
+        return _verdict(UNITS, "fail", f"{text} divided): a unit was changed", evidence)
+    text = f"{column}: the median number is {factor:.3g} times the reference's"
+    return _verdict(UNITS, "pass", text, evidence)
+
+
 def explain_incidents(verdicts: Sequence[Verdict]) -> str:
     """The failed ones in one line."""
     return "data incident: " + "; ".join(verdict.reason for verdict in verdicts if verdict.is_fail)
@@ -280,4 +309,5 @@ INCIDENTS: dict[str, Callable[[Mapping[str, Any]], Verdict]] = {
     ROW_COUNT: judge_row_count,
     STALE: judge_stale,
     CLOCK: judge_clock,
+    UNITS: judge_units,
 }
