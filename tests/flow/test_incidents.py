@@ -4,6 +4,8 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -34,7 +36,7 @@ EXPECTED = {
     "mojibake": (1, "city: values one of Köln"),
     "not_utf8": (2, "'not_utf8.csv'"),
     "decimal_comma": (1, "price: type one of float, decimal, int (it is string"),
-    "cents": (1, "price: values between 0 and"),
+    "cents": (1, "price: the numbers are the reference's times 100"),
     "timezone_behind": (1, "moved by -5 h"),
     "timezone_ahead": (1, "moved by +5 h"),
     "constant_column": (1, "items: standard deviation at least"),
@@ -87,6 +89,13 @@ def test_an_incident_is_blocked_and_says_what_it_is(example, folder, name, capsy
     assert judge(example, folder, file) == code
     told = capsys.readouterr()
     assert words in told.out + told.err
+
+
+def test_the_example_without_a_folder_says_how_it_is_run(tmp_path):
+    for words in ([], ["--help"]):
+        command = [sys.executable, str(EXAMPLE / "break_orders.py"), *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, "FOLDER [ROWS]" in done.stderr, list(tmp_path.iterdir())) == (1, True, [])
 
 
 def test_cents_are_drift_too(folder, capsys):
