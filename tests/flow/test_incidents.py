@@ -36,7 +36,7 @@ EXPECTED = {
     "mojibake": (1, "city: values one of Köln"),
     "not_utf8": (2, "'not_utf8.csv'"),
     "decimal_comma": (1, "price: type one of float, decimal, int (it is string"),
-    "cents": (1, "price: the numbers are the reference's times 100"),
+    "cents": (1, "a unit was changed"),
     "timezone_behind": (1, "moved by -5 h"),
     "timezone_ahead": (1, "moved by +5 h"),
     "constant_column": (1, "items: standard deviation at least"),
