@@ -87,7 +87,7 @@ class DataValidator:
         return self.validate(data, **options).verdict().is_pass
 
     def validate_serving_data(self, data: Any, **options: Any) -> bool:
-        """Whether a model may answer on `data`, which need not carry the label; `last_result` says why."""
+        """Whether a model may answer on `data`, which need not carry `label`; `last_result` says why."""
         backend = open_batch(data)
         self.last_result = validate(backend, self._serving_suite(backend.names), **options)
         return self.last_result.verdict().is_pass
