@@ -324,7 +324,7 @@ def _keyless(names: Sequence[str], place: str) -> ModelError:
         "SERVE-14",
         f"without a key nothing can be looked up: {', '.join(names)}",
         where=place,
-        fix='add "key": {...} with the entity\'s key ({} when it has none), or give these inputs themselves',
+        fix='add "key": {...} beside "inputs", the entity\'s ({} when it has none), or give these inputs themselves',
     )
 
 
