@@ -24,6 +24,11 @@ _LIMITS = dict.fromkeys(_VALUE_TESTS, "effect") | dict.fromkeys(
 _MAJOR_PSI = 0.25  # the credit scorers' own limit for "act"
 
 
+_RECOGNISED = (
+    "every value is different, as in an identifier, which has no distribution: declare it an identifier or leave it out"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
     """What is said of one column, and why.
@@ -47,6 +52,11 @@ class ColumnDrift:
     severity: Severity | None = None
     effects: Mapping[str, float | None] = field(default_factory=dict)
     moves: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_recognised(self) -> bool:
+        """Whether it was recognised as an identifier: its type and nulls hold, its values are not tested."""
+        return self.outcome == "insufficient" and self.reason == _RECOGNISED
 
     @property
     def test(self) -> str | None:
@@ -243,10 +253,7 @@ def _decided(
     if facts["kind"] == "identifier" and facts["declared"]:
         return "ok", "declared an identifier: its type and nulls hold, its values are not compared"
     if facts["kind"] == "identifier":
-        return "insufficient", (
-            "every value is different, as in an identifier, which has no distribution: "
-            "declare it an identifier or leave it out"
-        )
+        return "insufficient", _RECOGNISED
     return _undrifted(facts, tests, evidence)
 
 

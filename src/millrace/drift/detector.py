@@ -67,6 +67,7 @@ class DriftDetector:
     def detect_drift(self, current: Any, threshold: float = 0.05) -> dict[str, bool]:
         """Per column, True unless it is known to be ok: what cannot be tested is not "no drift".
 
+        An identifier that is recognised as one is False: its values are others in every batch, and are not tested.
         `threshold` is the share of false discoveries allowed. Ask `report` for reasons.
 
         Raises
@@ -74,7 +75,8 @@ class DriftDetector:
         DataError
             DRIFT-09 when there is no column to compare: an empty answer would read as "no drift".
         """
-        found = {column.name: column.outcome != "ok" for column in self.report(current, q=threshold).columns}
+        columns = self.report(current, q=threshold).columns
+        found = {column.name: column.outcome != "ok" and not column.is_recognised for column in columns}
         if not found:
             raise DataError(
                 "DRIFT-09", "there is no column to compare", fix="give a reference that has columns, or name some of it"

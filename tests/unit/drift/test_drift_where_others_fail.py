@@ -73,7 +73,15 @@ def test_where_others_fail(case, form):
     detector = DriftDetector(form(pd.DataFrame({"x": reference})))
     column = detector.report(pd.DataFrame({"x": current}))["x"]
     assert (column.outcome, reason in column.reason) == (outcome, True), column
-    assert detector.detect_drift(pd.DataFrame({"x": current})) == {"x": outcome != "ok"}
+    is_recognised = "identifier" in reason
+    assert detector.detect_drift(pd.DataFrame({"x": current})) == {"x": outcome != "ok" and not is_recognised}
+
+
+@pytest.mark.parametrize("current", [[None] * N, ["a", *[None] * (N - 1)], [1.5] * N], ids=["nulls", "few", "numbers"])
+@pytest.mark.parametrize("types", [None, {"id": "identifier"}], ids=["recognised", "declared"])
+def test_an_identifier_that_broke_is_no_identifier_in_order(current, types):
+    reference = pd.DataFrame({"id": [f"a{n}" for n in range(N)]})
+    assert DriftDetector(reference, types=types).detect_drift(pd.DataFrame({"id": current})) == {"id": True}
 
 
 def test_identifier_declared_as_such_is_ok_however_it_counts_on():
