@@ -35,7 +35,7 @@ def judge_incidents(
 ) -> list[Verdict]:
     """Every incident rule on a batch of `source`.
 
-    Row count and age always; labels, populations, units and clocks for the labels' source, against the champion's batch.
+    Row count and age always; for the labels' source labels, populations, units and clocks, too, against the champion's.
 
     Parameters
     ----------

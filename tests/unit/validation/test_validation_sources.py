@@ -205,7 +205,7 @@ def spoil_pages(file):
         ("rows.csv", b"", "VALID-12", "empty: not even a header line"),
         ("rows.csv", b"a,b\n1,2\n3\n", "VALID-12", "Expected 2 columns, got 1"),
         ("rows.csv", b"a,b\n1,2\n3,4,5\n", "VALID-12", "Expected 2 columns, got 3"),
-        ("rows.csv", "a,b\n1,caf\xe9\n".encode("latin1"), "VALID-12", "invalid UTF8"),
+        ("rows.csv", "a,b\n1,caf\xe9\n".encode("latin1"), "VALID-12", "column 'b' is not UTF-8"),
         ("rows.csv", b"a,a\n1,2\n", "VALID-12", "names the column 'a' several times"),
         ("rows.txt", b"a\n1\n", "VALID-14", "neither Parquet nor CSV"),
     ],

@@ -79,9 +79,10 @@ class CsvColumns:
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
         self.rows: int | None = None
+        self.names: list[str] = []
         self._types: dict[str, pa.DataType] = {}
         headers = [self._open(file).schema for file in self._files]
-        self.names: list[str] = headers[0].names
+        self.names = headers[0].names
         for file, header in zip(self._files, headers, strict=True):
             twice = [name for name, count in Counter(header.names).items() if count > 1]
             if twice:
@@ -159,7 +160,7 @@ class CsvColumns:
         found = _MISFIT.search(str(error))
         name = self.names[int(found.group(1))] if found else None
         if name is None or self._types[name] == pa.string():
-            raise _malformed(file, _first_line(error)) from error
+            raise self._malformed(file, error) from error
         wider = _WIDER.get(str(self._types[name]), ())
         self._types[name] = next((kind for kind in wider if self._fits(file, name, kind)), pa.string())
 
@@ -191,8 +192,20 @@ class CsvColumns:
                 ),
             )
         except (pa.ArrowException, OSError) as error:
-            text = "it is empty: not even a header line" if file.stat().st_size == 0 else _first_line(error)
-            raise _malformed(file, text) from error
+            if file.stat().st_size == 0:
+                raise _malformed(file, "it is empty: not even a header line") from error
+            raise self._malformed(file, error) from error
+
+    def _malformed(self, file: Path, error: Exception) -> DataError:
+        found = _MISFIT.search(str(error)) if "invalid UTF8" in str(error) else None
+        if found is None or not self.names:
+            return _malformed(file, _first_line(error))
+        return DataError(
+            "VALID-12",
+            f"'{file.name}' is not usable as CSV: its column '{self.names[int(found.group(1))]}' is not UTF-8 text",
+            where=str(file),
+            fix="write the file in UTF-8, for instance: iconv -f latin1 -t utf-8",
+        )
 
 
 def _one_type(found: Sequence[pa.DataType]) -> pa.DataType:
