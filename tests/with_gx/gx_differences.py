@@ -132,11 +132,11 @@ def _is_odd_set_for_times(met):
 
 
 def _is_text_in_condition(met):
-    """GX's own parser takes no empty text, and takes blanks away from both ends of others."""
+    """GX's own parser takes no empty text and none beyond ASCII, and takes blanks away from both ends of others."""
     condition = met.kwargs.get("row_condition", "")
     texts = condition.split('"')[3::2] if isinstance(condition, str) else []
     return met.kwargs.get("condition_parser") == "great_expectations" and any(
-        text != text.strip() or not text for text in texts[:1]
+        text != text.strip() or not text or not text.isascii() for text in texts[:1]
     )
 
 

@@ -242,6 +242,13 @@ SHOWN = [
     ),
     (
         "texts in conditions",
+        column([1], b=["日本"]),
+        between(min_value=0, row_condition='col("b") == "日本"', condition_parser="great_expectations"),
+        RAISES,
+        PASSES,
+    ),
+    (
+        "texts in conditions",
         column([1], b=[" x"]),
         {
             "type": "expect_table_row_count_to_equal",
