@@ -62,7 +62,7 @@ class _Look:
         values, index, positions = self._found(None if is_all or form.has_query else count)
         lists: dict[str, Any] = {"partial_unexpected_list": values[:count]}
         if form.level in ("SUMMARY", "COMPLETE") and count:
-            lists["partial_unexpected_counts"] = self._frequent(count)
+            lists["partial_unexpected_counts"] = self._frequent(count, result)
             lists["partial_unexpected_index_list"] = index[:count]
         if is_all:
             lists |= {"unexpected_list": values, "unexpected_index_list": index}
@@ -98,10 +98,12 @@ class _Look:
             return values[0]
         return list(values) if self._is_pair else dict(zip(broken.shown, values, strict=True))
 
-    def _frequent(self, count: int) -> list[dict[str, Any]]:
+    def _frequent(self, count: int, result: Mapping[str, Any]) -> list[dict[str, Any]]:
         if self._broken is None:
             return []
         shown = _shown(self._broken)
+        if shown == [one for one in self._broken.unexpected.args if self._broken.unexpected.op == "is_missing"]:
+            return [{"value": None, "count": result["unexpected_count"]}]  # of what is missing nothing needs counting
         found = self._backend.frequent(self._broken.unexpected, shown, where=self._check.where, limit=count)
         is_single = not isinstance(self._broken.shown, Mapping)
         pairs = [(values[0] if is_single else list(values), number) for values, number in found]

@@ -75,9 +75,10 @@ def test_counts_in_parts_are_those_of_a_counter(values):
     ("values", "kind"),
     [
         ([-128, 127, 0, None], pa.int8()),
-        ([2**64 - 1, 2**64 - 3, 2**64 - 1], pa.uint64()),
-        ([-(2**63), -(2**63) + 5], pa.int64()),
-        ([2**63 - 1, 2**63 - 2, None], pa.int64()),
+        ([2**32 - 1, 2**32 - 3, 2**32 - 1], pa.uint32()),
+        ([2**62, 2**62 - 3, 2**62], pa.uint64()),
+        ([-(2**62), -(2**62) + 5], pa.int64()),
+        ([2**62, 2**62 - 2, None], pa.int64()),
     ],
 )
 def test_numbers_of_every_width_are_marked_in_their_place(values, kind):
@@ -89,18 +90,22 @@ def test_numbers_of_every_width_are_marked_in_their_place(values, kind):
     assert found.count() == len({value for value in values if value is not None})
 
 
-def test_a_set_of_bytes_is_not_made_for_few_rows_or_numbers_far_apart():
+def test_a_set_of_bits_is_not_made_for_few_rows_or_numbers_far_apart():
     assert DenseSet.of(10, 0, 9) is None
     assert DenseSet.of(10_000, 0, 10**9) is None
+    assert DenseSet.of(10_000, 2**62, 2**62 + 1) is None
+    assert DenseSet.of(10_000, -(2**62) - 1, -(2**62)) is None
     assert DenseSet.of(None, 0, 1) is None
     assert DenseSet.of(10_000, None, None) is None
 
 
-def test_a_footer_that_lies_is_no_pass():
-    found = DenseSet.of(10_000, 0, 9)
+@pytest.mark.parametrize("value", [10, 11, 2**31, 2**32 + 3, -1, 2**63 - 1, -(2**63), -(2**62) - 1, 2**62 + 1])
+@pytest.mark.parametrize(("low", "high"), [(0, 9), (2**62 - 9, 2**62), (-(2**62), -(2**62) + 9)])
+def test_a_footer_that_lies_is_no_pass(low, high, value):
+    found = DenseSet.of(10_000, low, high)
 
-    with pytest.raises(Exception, match="outside the bounds"):
-        pl.select(found.marking(pl.lit(pl.Series([3, 11]))))
+    with pytest.raises(pl.exceptions.PolarsError):
+        pl.select(found.marking(pl.lit(pl.Series([low, value], dtype=pl.Int64))))
 
 
 def test_ids_that_number_the_rows_are_counted_exactly(tmp_path):

@@ -256,3 +256,25 @@ def test_a_whole_number_is_told_to_its_last_digit_and_a_very_long_one_in_part():
     assert "at least 9,223,372,036,854,775,813" in told
     assert f"at least {10**400:,}"[:60] in told
     assert f"{10**400:,}" not in told
+
+
+@pytest.mark.parametrize("broken", [[3, 5], [3, 19_999], [16_383, 16_384], [*range(25)], [19_990]], ids=str)
+@pytest.mark.parametrize("form", ["SUMMARY", "COMPLETE"])
+@pytest.mark.parametrize("kind", ["values", "nulls", "keys"])
+def test_examples_are_the_first_rows_that_break_a_rule_wherever_they_are(broken, form, kind):
+    values = [0 if kind == "values" else n for n in range(20_000)]
+    for place in broken:
+        values[place] = {"values": 7, "nulls": None, "keys": 0 if 0 not in broken else 1}[kind]
+    rule = {
+        "values": Suite("s").expect_column_values_to_be_in_set("x", [0]),
+        "nulls": Suite("s").expect_column_values_to_not_be_null("x"),
+        "keys": Suite("s").expect_column_values_to_be_unique("x"),
+    }[kind]
+    expected = broken if kind != "keys" else sorted({*broken, 0 if 0 not in broken else 1})
+
+    result = validate({"x": values}, rule, result_format=form).results[0].result
+
+    assert result["unexpected_count"] == len(expected)
+    assert result["partial_unexpected_index_list"] == expected[:20]
+    assert result["partial_unexpected_list"] == [values[place] for place in expected[:20]]
+    assert result["partial_unexpected_counts"] == [{"value": values[expected[0]], "count": len(expected)}]

@@ -17,6 +17,7 @@ from millrace.validation.scan.polars_rows import RowCompiler
 from millrace.validation.scan.python_rows import MixedValues
 
 _ROW = "row"
+_FIRST_ROWS = 1 << 14
 _FAILURES = (
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
@@ -121,7 +122,12 @@ class PolarsBackend:
         def read(rows: pl.LazyFrame) -> pl.DataFrame:
             return _collected(rows if limit is None else rows.head(limit)).sort(_ROW)
 
-        found = self._looked(unexpected, shown, where, read)
+        found = None
+        is_long = self._columns.rows is not None and self._columns.rows > _FIRST_ROWS
+        if limit is not None and is_long and not _asks_all(unexpected, where):
+            found = self._looked(unexpected, shown, where, read, _FIRST_ROWS)  # which mostly hold examples enough
+        if found is None or (limit is not None and len(found) < limit):
+            found = self._looked(unexpected, shown, where, read)
         return [(row[0], self._shown(shown, row[1:])) for row in found.iter_rows()]
 
     def frequent(
@@ -245,12 +251,17 @@ class PolarsBackend:
         shown: Sequence[Expr],
         where: Expr | None,
         read: Callable[[pl.LazyFrame], pl.DataFrame],
+        first: int | None = None,
     ) -> pl.DataFrame:
         with self._told([unexpected, *shown]):
-            return read(self._broken(unexpected, shown, where))
+            return read(self._broken(unexpected, shown, where, first))
 
-    def _broken(self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None) -> pl.LazyFrame:
+    def _broken(
+        self, unexpected: Expr, shown: Sequence[Expr], where: Expr | None, first: int | None = None
+    ) -> pl.LazyFrame:
+        """The rows that break a rule, among the `first` ones or all, with their positions."""
         frame, compilers = self._prepared([where], [unexpected, *shown])
+        frame = frame if first is None else frame.head(first)
         compiler, keys = compilers[where], unexpected.repeated_keys()
         if keys is not None and where is None and is_large(self._size()):
             marked = repeated_rows(frame, compiler, keys, unexpected, self._size())
@@ -274,6 +285,11 @@ class PolarsBackend:
             if where is not None and where not in compilers:
                 compilers[where] = RowCompiler(plain.labels, plain.types, plain.compile(where), plain.mixed)
         return frame, compilers
+
+
+def _asks_all(*truths: Expr | None) -> bool:
+    """Whether a row's truth hangs on rows that may come much later."""
+    return any("repeated" in truth.operations() for truth in truths if truth is not None)
 
 
 def _columns_of(exprs: Iterable[Expr]) -> list[str]:

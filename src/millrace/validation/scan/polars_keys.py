@@ -14,6 +14,7 @@ PART_ROWS = 16_000_000
 """Keys whose set is held at a time: about 1 GB."""
 _DENSE_ROWS = 1_000
 _DENSE_SPAN = 1 << 29
+_FAR = 1 << 62  # the difference to a bound beyond it may wrap around in 64 bits, and seem to be a place
 _SPARE = 4
 _KEPT_KEYS = 4_000_000
 _ROW = "row"
@@ -31,38 +32,35 @@ class DenseSet:
     """
 
     def __init__(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
+        self._low = low
         self._seen = pl.Series([False]).new_from_index(0, high - low + 1)
         self._turn = Lock()  # a bit is set by writing its neighbours, too
 
     @classmethod
     def of(cls, rows: int | None, low: int | None, high: int | None) -> DenseSet | None:
-        """A set for `rows` values between the bounds; None when those are not known or too far apart."""
+        """A set for `rows` values between the bounds; None when those are not known, or too far apart or from 0."""
         if rows is None or low is None or high is None or rows < _DENSE_ROWS:
             return None
-        span = high - low + 1
-        return cls(low, high) if span <= min(_SPARE * rows, _DENSE_SPAN) else None
+        is_near = high - low < min(_SPARE * rows, _DENSE_SPAN) and low >= -_FAR and high <= _FAR
+        return cls(low, high) if is_near else None
 
     def marking(self, values: pl.Expr) -> pl.Expr:
-        """An expression that marks every value of `values` as seen while it is computed."""
-        return values.map_batches(self._mark, return_dtype=pl.Boolean, is_elementwise=True).sum()
+        """An expression that marks every value of `values` as seen while it is computed.
+
+        Values outside the bounds, of a footer that lies, have no place, and computing fails.
+        """
+        places = (values.cast(pl.Int64) - self._low).cast(pl.UInt32)
+        return places.map_batches(self._mark, return_dtype=pl.Boolean, is_elementwise=True).sum()
 
     def count(self) -> int:
         """How many were seen."""
         return int(self._seen.sum())
 
-    def _mark(self, series: pl.Series) -> pl.Series:
-        present = series.drop_nulls()
-        if len(present):
-            low, high = present.min(), present.max()
-            assert isinstance(low, int)
-            assert isinstance(high, int)
-            if low < self._low or high > self._high:
-                raise ValueError("a value lies outside the bounds that the file's footer states")
-            wide = present.cast(pl.UInt64 if present.dtype == pl.UInt64 else pl.Int64)
-            with self._turn:
-                self._seen.scatter((wide - self._low).cast(pl.UInt32), True)
-        return pl.Series(series.name, [False]).new_from_index(0, len(series))
+    def _mark(self, places: pl.Series) -> pl.Series:
+        present = places.drop_nulls() if places.null_count() else places
+        with self._turn:
+            self._seen.scatter(present, True)
+        return pl.Series(places.name, [False]).new_from_index(0, len(places))
 
 
 def count_distinct(frame: pl.LazyFrame, keys: Sequence[pl.Expr], rows: int) -> int:
