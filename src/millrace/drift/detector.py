@@ -39,8 +39,8 @@ class DriftDetector:
     ProjectError
         DRIFT-08 for a limit of another name, PROJ-36 for an unknown declared type.
 
-    >>> detector = DriftDetector(pa.table({"x": list(range(200))}))
-    >>> detector.detect_drift(pa.table({"x": list(range(100, 300))}))
+    >>> detector = DriftDetector(pa.table({"x": [n / 4 for n in range(200)]}))
+    >>> detector.detect_drift(pa.table({"x": [n / 4 for n in range(100, 300)]}))
     {'x': True}
     """
 
